@@ -1,0 +1,1 @@
+"""What looks and learns: agents, trainers and baselines."""
