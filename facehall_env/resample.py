@@ -3,16 +3,16 @@
 Both protocols shrink with the same exact box average and differ only in how they enlarge:
 
 ``aligned``
-    Half-pixel bicubic (Keys 1981, a = -0.5) with replicated edges. A box average lives on pixel centres and so
-    does this interpolator: I_0 lies where the pixels are.
+    Half-pixel bicubic (Keys 1981, a = -0.5) with replicated edges. A box average lives on pixel centres and
+    so does this interpolator: I_0 lies where the pixels are.
 ``torch7``
-    What Torch7's ``image.scale(..., 'bicubic')`` computes and hence what the paper's tables measure against:
-    Catmull-Rom on *aligned corners*, ``src = dst * (n - 1) / (N - 1)``. Against the box average this stretches
-    the picture by up to (scale - 1) / 2 pixels at the borders.
+    What Torch7's ``image.scale(..., 'bicubic')`` computes and so what the paper's tables build on:
+    Catmull-Rom on *aligned corners*, ``src = dst * (n - 1) / (N - 1)``. Against the box average this
+    stretches the picture by up to (scale - 1) / 2 pixels at the borders.
 
-Every map here is linear and separable, so each is one small matrix per axis, computed in float64 and applied by
-matrix products on any device. Neither ``cv2.resize`` nor ``torch.nn.functional.interpolate`` computes one of the
-two enlargements: they use a = -0.75 and treat the borders differently.
+Every map here is linear and separable, so each is one small matrix per axis, computed in float64 and applied
+by matrix products on any device. Neither ``cv2.resize`` nor ``torch.nn.functional.interpolate`` computes one
+of the two enlargements: they use a = -0.75 and treat the borders differently.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _half_pixel_bicubic(n: int, N: int) -> NDArray[np.float64]:
 
 
 def _aligned_corners_bicubic(n: int, N: int) -> NDArray[np.float64]:
-    """Torch7's ``image.scale`` (``'bicubic'``): a missing border tap continues the line of the two beside it."""
+    """Torch7's ``image.scale`` (``'bicubic'``): a missing border tap continues the line next to it."""
     if n == 1:
         return np.ones((N, 1))
     matrix = np.zeros((N, n))
@@ -114,8 +114,8 @@ class Resampler(nn.Module):
     """The degradation of one picture size: box shrinking and the protocol's bicubic enlargement.
 
     The matrices are buffers that are not saved: ``to(device)`` moves them, state dicts stay free of them.
-    Gradients flow through both maps. Autocasting is switched off inside, so that the low-resolution picture never
-    depends on the precision a network is trained in.
+    Gradients flow through both maps. Autocasting is switched off inside, so that the low-resolution picture
+    never depends on the precision a network is trained in.
 
     Args:
         height: Rows H of the high-resolution picture.
