@@ -1,0 +1,139 @@
+"""Files read one after the other from a folder, a tar archive or a zip archive, without unpacking anything.
+
+Nothing is ever written under a name that an archive gives. Members with a name that leaves the archive, links and
+devices are refused all the same: an archive that holds one is not the data set it claims to be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from facehall_env.datasets.errors import DatasetError, DatasetNotFoundError, UnsafeArchiveError
+
+TAR_SUFFIXES: Final = (".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
+ARCHIVE_SUFFIXES: Final = (*TAR_SUFFIXES, ".zip")
+MAX_MEMBER_BYTES: Final = 1 << 28
+"""A picture file of more than 256 MiB is taken for a decompression bomb."""
+
+Wanted = Callable[[PurePosixPath], bool]
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the file name is one of an archive that can be read."""
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def fingerprint(source: Path, wanted: Wanted) -> dict[str, int | str]:
+    """A key that changes when the source does: sizes and modification times, without reading a picture.
+
+    Args:
+        source: A folder or an archive.
+        wanted: Which files of a folder count, by their path relative to it.
+
+    Returns:
+        JSON-able numbers; for a folder the number of files and a hash over their names, sizes and times.
+    """
+    if source.is_dir():
+        digest, count = hashlib.sha256(), 0
+        for name, path in _walk(source, wanted):
+            stat = path.stat()
+            digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+            count += 1
+        return {"files": count, "sha256": digest.hexdigest()}
+    stat = source.stat()
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def read_files(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yields the relative path and the content of every wanted file, in a folder's sorted or an archive's own order.
+
+    Args:
+        source: A folder (read recursively, links to folders are not followed), a tar archive (plain, gzip, bzip2,
+            xz; streamed once from start to end) or a zip archive.
+        wanted: Which files to read, by their path relative to the source.
+
+    Raises:
+        DatasetNotFoundError: If there is no such folder or file.
+        UnsafeArchiveError: If a member's name leaves the archive, or a member is a link or a device.
+        DatasetError: If the archive is damaged or cut off.
+    """
+    if source.is_dir():
+        for name, path in _walk(source, wanted):
+            yield name, path.read_bytes()
+        return
+    if not source.is_file():
+        raise DatasetNotFoundError(
+            f"{source} does not exist; give the folder or the archive that holds the pictures."
+        )
+    try:
+        yield from (_read_zip if source.name.lower().endswith(".zip") else _read_tar)(source, wanted)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise DatasetError(f"{source} is damaged or cut off ({error}); download or copy it again.") from error
+
+
+def _walk(folder: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, Path]]:
+    """Sorted, so that the same folder gives the same order everywhere."""
+    for directory, folders, files in os.walk(folder):
+        folders.sort()
+        for file in sorted(files):
+            path = Path(directory, file)
+            name = PurePosixPath(path.relative_to(folder).as_posix())
+            if wanted(name):
+                yield name, path
+
+
+def _read_tar(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
+    with tarfile.open(source, "r|*") as archive:
+        for member in archive:
+            if not (member.isreg() or member.isdir()):
+                kind = "a link" if member.islnk() or member.issym() else "a device"
+                raise UnsafeArchiveError(
+                    f"{source}: member {member.name!r} is {kind}; use the official archive."
+                )
+            name = _safe_name(source, member.name)
+            if member.isreg() and wanted(name):
+                _check_size(source, member.name, member.size)
+                content = archive.extractfile(member)
+                assert content is not None  # a regular file has content
+                blob = content.read()
+                if len(blob) != member.size:
+                    raise EOFError(f"{member.name} ends early")
+                yield name, blob
+
+
+def _read_zip(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
+    with zipfile.ZipFile(source) as archive:
+        for info in archive.infolist():
+            if (info.external_attr >> 16) & 0o170000 == 0o120000:
+                raise UnsafeArchiveError(
+                    f"{source}: member {info.filename!r} is a link; use the official archive."
+                )
+            name = _safe_name(source, info.filename)
+            if not info.is_dir() and wanted(name):
+                _check_size(source, info.filename, info.file_size)
+                yield name, archive.read(info)
+
+
+def _safe_name(source: Path, name: str) -> PurePosixPath:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
+        raise UnsafeArchiveError(
+            f"{source}: member {name!r} would be written outside of the folder it is unpacked to; "
+            "do not trust this archive and use the official one."
+        )
+    return path
+
+
+def _check_size(source: Path, name: str, size: int) -> None:
+    if size > MAX_MEMBER_BYTES:
+        raise UnsafeArchiveError(
+            f"{source}: member {name!r} has {size:,} bytes, which no picture of a face needs."
+        )
