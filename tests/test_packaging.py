@@ -154,8 +154,8 @@ def test_the_wheel_works_in_a_clean_venv_from_another_folder(wheel, tmp_path):
         wheel,
         cwd=tmp_path,
     )
-    # This environment lends the dependencies. A .pth line only adds the folder to the path: the .pth files that lie
-    # in it, among them the one that makes the source tree importable, are not read.
+    # This environment lends the dependencies. A .pth line only adds the folder to the path: the .pth files in
+    # that folder, among them the one that makes the source tree importable, are not read.
     (packages,) = home.glob("lib/python3*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
