@@ -151,6 +151,7 @@ def test_the_wheel_works_in_a_clean_venv_from_another_folder(wheel, tmp_path):
         "install",
         "--no-deps",
         "--no-index",
+        "--ignore-installed",  # whatever PYTHONPATH shows it
         wheel,
         cwd=tmp_path,
     )
