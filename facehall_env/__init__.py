@@ -1,5 +1,30 @@
-"""The environment: everything needed to step it, nothing that learns."""
+"""The environment: everything needed to step it, nothing that learns.
+
+Importing this package registers the environments::
+
+    import facehall_env
+    env = gymnasium.make("FaceHallucination-Synthetic-x8")
+"""
 
 from facehall_env._version import __version__
+from facehall_env.core import HallucinationCore
+from facehall_env.datasets import FaceDataset, load_dataset
+from facehall_env.enhancer import EnhancerConfig, LocalEnhancementNetwork, load_enhancer, make_enhancer
+from facehall_env.env import FaceHallucinationEnv
+from facehall_env.registration import ENV_IDS, register_envs
 
-__all__ = ["__version__"]
+__all__ = [
+    "ENV_IDS",
+    "EnhancerConfig",
+    "FaceDataset",
+    "FaceHallucinationEnv",
+    "HallucinationCore",
+    "LocalEnhancementNetwork",
+    "__version__",
+    "load_dataset",
+    "load_enhancer",
+    "make_enhancer",
+    "register_envs",
+]
+
+register_envs()

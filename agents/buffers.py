@@ -1,0 +1,97 @@
+"""Whole episodes on the device, allocated once and written in place; the same store feeds policy and enhancer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from facehall_env.core import HallucinationCore
+from facehall_env.enhancer import EnhancerInput
+from facehall_env.patches import PatchGeometry
+
+
+class EpisodeBuffer:
+    """N episodes of T steps.
+
+    Pictures are kept in half precision (a step of 2^-11 of the range, finer than 8 bits); nothing that is read from
+    here flows back into an episode.
+
+    Attributes:
+        pictures: I_0 .. I_{T-1}, float16, (T, N, C, H, W) in [-1, 1].
+        locations: int64, (T, N).
+        rewards: float32, (T, N).
+        high_resolution: uint8, (N, C, H, W).
+        final_mse: MSE of I_T, pixels in [0, 1], (N,).
+        initial_mse: MSE of I_0, (N,).
+        coverage: Share of each picture that was covered, (N,).
+
+    Args:
+        horizon: T.
+        rows: N.
+        shape: C, H, W of the picture.
+        device: Where everything lives.
+    """
+
+    def __init__(self, horizon: int, rows: int, shape: tuple[int, int, int], device: torch.device) -> None:
+        self.horizon, self.rows = horizon, rows
+        self.pictures = torch.zeros(horizon, rows, *shape, dtype=torch.float16, device=device)
+        self.locations = torch.zeros(horizon, rows, dtype=torch.int64, device=device)
+        self.rewards = torch.zeros(horizon, rows, device=device)
+        self.high_resolution = torch.zeros(rows, *shape, dtype=torch.uint8, device=device)
+        self.initial_mse = torch.zeros(rows, device=device)
+        self.final_mse = torch.zeros(rows, device=device)
+        self.coverage = torch.zeros(rows, device=device)
+
+    def begin(self, core: HallucinationCore) -> None:
+        """The core was reset: keep the HR pictures and the error of I_0."""
+        self.high_resolution.copy_(core.high_resolution)
+        self.initial_mse.copy_(core.mse)
+
+    def record(self, t: int, picture: Tensor, location: Tensor, reward: Tensor) -> None:
+        """Keep step t: the picture before it, (N, C, H, W), the location and the reward, (N,)."""
+        self.pictures[t].copy_(picture)
+        self.locations[t].copy_(location)
+        self.rewards[t].copy_(reward)
+
+    def end(self, core: HallucinationCore) -> None:
+        """The episodes are over: keep what they came to."""
+        self.final_mse.copy_(core.mse)
+        self.coverage.copy_(core.coverage)
+
+    def returns(self) -> Tensor:
+        """Reward-to-go with gamma = 1: what each step is credited with, (T, N).
+
+        With a terminal reward that is the terminal return at every step, as in the paper.
+        """
+        return self.rewards.flip(0).cumsum(0).flip(0)
+
+    def patches(
+        self, geometry: PatchGeometry, batch_size: int, generator: torch.Generator
+    ) -> Iterator[tuple[EnhancerInput, Tensor, Tensor]]:
+        """Walk once over all T*N patches in random order.
+
+        Args:
+            geometry: That of the core which filled the buffer.
+            batch_size: Patches a batch; the last may be smaller.
+            generator: Of the order, on the CPU.
+
+        Yields:
+            What the enhancer was shown, the HR patches (N, C, h, w), and which pixels lie inside, (N, 1, h, w).
+        """
+        order = torch.randperm(self.horizon * self.rows, generator=generator).to(self.locations.device)
+        for chosen in order.split(batch_size):
+            step = torch.div(chosen, self.rows, rounding_mode="floor")
+            row = torch.remainder(chosen, self.rows)
+            location = self.locations[step, row]
+            window = geometry.window(location)
+            picture = self.pictures[step, row].float()
+            target = self.high_resolution[row].float() / 127.5 - 1.0
+            inputs = EnhancerInput(
+                geometry.crop(geometry.to_canvas(picture), window),
+                picture,
+                geometry.centres(location),
+                geometry.crop(geometry.to_canvas(self.pictures[0, row].float()), window),
+            )
+            yield inputs, geometry.crop(geometry.to_canvas(target), window), geometry.inside(window)

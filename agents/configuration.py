@@ -1,0 +1,107 @@
+"""One experiment as typed data: what `train_agent.py` reads from ``configs/*.yaml`` and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from facehall_env.core import HORIZON, Precision, Reward
+from facehall_env.enhancer import ExtraInput
+from facehall_env.patches import PATCH_SIZE, Boundary
+from facehall_env.resample import ProtocolName
+
+
+@dataclass
+class EnvironmentConfig:
+    """The environment of the experiment.
+
+    Attributes:
+        id: A registered id, such as ``FaceHallucination-LFW-x8``.
+        root: Where the pictures lie; None where the data set needs no files or was prepared before.
+        data: More options of the data set, by name.
+        protocol: How I_0 is made.
+        horizon: Steps of an episode, T.
+        patch_size: Rows and columns of the patch.
+        boundary: What a patch that hangs over the border does.
+        reward: What the environment pays; the agent's own credit is set in `AgentConfig`.
+        precision: Of the enhancer.
+        device: Where to compute; ``auto`` takes an accelerator if there is one.
+    """
+
+    id: str = "FaceHallucination-Synthetic-x8"
+    root: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    protocol: ProtocolName = "aligned"
+    horizon: int = HORIZON
+    patch_size: tuple[int, int] = PATCH_SIZE
+    boundary: Boundary = "pad"
+    reward: Reward = "terminal"
+    precision: Precision = "float32"
+    device: str = "auto"
+
+
+@dataclass
+class NetworkConfig:
+    """The local enhancement network.
+
+    Attributes:
+        preset: ``paper``, ``full``, ``half`` or ``tiny``.
+        weights: A file to start from instead of random weights; then the preset is the file's.
+        extra_inputs: What the network sees beyond the paper; None leaves it to the preset.
+        edge_kernel: 5 or 3; None leaves it to the preset.
+        tanh_output: Squash the output; None leaves it to the preset.
+    """
+
+    preset: str = "tiny"
+    weights: Path | None = None
+    extra_inputs: tuple[ExtraInput, ...] | None = None
+    edge_kernel: int | None = None
+    tanh_output: bool | None = None
+
+
+@dataclass
+class PretrainingConfig:
+    """The enhancer's start, at random locations, before any policy moves.
+
+    Attributes:
+        updates: How many; 0 skips it.
+        batch_size: Faces, and so patches, an update.
+        learning_rate: Peak of the cosine schedule.
+        warmup: Updates of the linear rise.
+        betas: Of Adam.
+        flip: Mirror faces at random.
+    """
+
+    updates: int = 0
+    batch_size: int = 32
+    learning_rate: float = 5e-4
+    warmup: int = 100
+    betas: tuple[float, float] = (0.9, 0.999)
+    flip: bool = True
+
+
+@dataclass
+class RunConfig:
+    """Where the run writes and how often.
+
+    Attributes:
+        folder: The run folder; it must be new, or hold the same experiment to go on with.
+        seed: Of everything random.
+        checkpoint_minutes: At most this long between checkpoints.
+        keep_checkpoints: How many of the newest stay.
+        log_interval: Updates between two lines of the log.
+        validation_faces: Faces of the validation split that are measured and drawn while training.
+        progress_bar: Show one.
+    """
+
+    folder: Path = Path("runs/experiment")
+    seed: int = 0
+    checkpoint_minutes: float = 5.0
+    keep_checkpoints: int = 2
+    log_interval: int = 25
+    validation_faces: int = 64
+    progress_bar: bool = True
+
+
+Phase = Literal["pretraining", "imitation", "reinforcement"]

@@ -1,0 +1,67 @@
+"""Batches of faces for training: every face once an epoch, in an order that a checkpoint can take up again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facehall_env.datasets import FaceDataset
+
+
+class FaceBatches:
+    """An endless stream of batches of high-resolution faces.
+
+    The order of epoch e is a permutation drawn from (seed, e), so the position alone says what comes next, and a
+    stream that was restored goes on as if it had never stopped.
+
+    Args:
+        dataset: Where the faces come from; read on demand, never copied whole.
+        batch_size: Faces a batch; a batch may span two epochs.
+        seed: Seed of the order and of the flips.
+        flip: Mirror each face left to right with probability 1/2.
+
+    Raises:
+        ValueError: If the data set is empty or the batch size not positive.
+    """
+
+    def __init__(self, dataset: FaceDataset, batch_size: int, *, seed: int = 0, flip: bool = False) -> None:
+        if len(dataset) == 0:
+            raise ValueError(f"the {dataset.split!r} split of {dataset.name!r} holds no faces to train on")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, but a batch holds at least one face")
+        self.dataset, self.batch_size, self.seed, self.flip = dataset, batch_size, seed, flip
+        self.seen = 0
+        self._epoch = -1
+        self._order: np.ndarray[Any, np.dtype[np.int64]] = np.empty(0, np.int64)
+
+    def next(self) -> Tensor:
+        """The next batch: uint8, (batch_size, C, H, W), on the CPU."""
+        faces = np.stack([self._face(self.seen + i) for i in range(self.batch_size)])
+        self.seen += self.batch_size
+        return torch.from_numpy(faces).permute(0, 3, 1, 2).contiguous()
+
+    def _face(self, position: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        epoch, place = divmod(position, len(self.dataset))
+        if epoch != self._epoch:
+            self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.dataset))
+            self._epoch = epoch
+        face = self.dataset[int(self._order[place])]
+        if self.flip and np.random.default_rng((self.seed, epoch, place)).random() < 0.5:
+            return face[:, ::-1]
+        return face
+
+    def state_dict(self) -> dict[str, int]:
+        """How many faces have been handed out."""
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where another stream of the same data, size and seed stopped."""
+        self.seen = state["seen"]
+
+
+def face_batch(dataset: FaceDataset, indices: range | list[int]) -> Tensor:
+    """These faces as uint8, (N, C, H, W)."""
+    return torch.from_numpy(np.stack([dataset[i] for i in indices])).permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,108 @@
+"""Walking whole batches of episodes through a core, with any agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from agents.buffers import EpisodeBuffer
+from agents.policies import PolicyState, RecurrentPolicyNetwork
+from agents.scripted import CoreAgent
+from facehall_env.core import HallucinationCore
+
+
+class PolicyAgent:
+    """A policy network as an agent for a core.
+
+    Args:
+        network: The policy.
+        deterministic: Take the most likely place (argmax) instead of drawing one.
+        generator: Of the draws, on the network's device.
+    """
+
+    def __init__(
+        self,
+        network: RecurrentPolicyNetwork,
+        *,
+        deterministic: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.network, self.deterministic, self.generator = network, deterministic, generator
+
+    def begin(self, core: HallucinationCore) -> None:
+        """Forget the episodes before."""
+        self.state: PolicyState = self.network.initial_state(core.rows)
+
+    @torch.no_grad()
+    def select(self, core: HallucinationCore) -> Tensor:
+        """Look at the current pictures, choose, and remember the choice."""
+        logits, state = self.network.step(core.current, self.state)
+        if self.deterministic:
+            place = logits.argmax(dim=1)
+        else:
+            place = torch.multinomial(logits.softmax(dim=1), 1, generator=self.generator).squeeze(1)
+        self.state = self.network.remember(state, place)
+        return self.network.config.location(place)
+
+
+def walk(
+    core: HallucinationCore,
+    agent: CoreAgent,
+    high_resolution: Tensor,
+    *,
+    buffer: EpisodeBuffer | None = None,
+    after_step: Callable[[], bool] | None = None,
+) -> bool:
+    """Run one batch of episodes to its end.
+
+    Args:
+        core: Where the episodes run.
+        agent: Who chooses the locations.
+        high_resolution: uint8, (N, C, H, W).
+        buffer: Keeps the episodes, if given.
+        after_step: Called after every step; returns False to stop.
+
+    Returns:
+        Whether the episodes ran to their end.
+    """
+    core.reset(high_resolution)
+    agent.begin(core)
+    if buffer is not None:
+        buffer.begin(core)
+    while not core.terminated:
+        picture = core.current if buffer is not None else None
+        location = agent.select(core)
+        t = core.t
+        reward = core.step(location)
+        if buffer is not None and picture is not None:
+            buffer.record(t, picture, location, reward)
+        if after_step is not None and not after_step():
+            return False
+    if buffer is not None:
+        buffer.end(core)
+    return True
+
+
+def distinct_places(locations: Tensor, width: int, distance: float = 8.0) -> Tensor:
+    """How many places an episode looked at that are further apart than `distance` pixels.
+
+    A step counts where no earlier counted step of its episode lies within the distance.
+
+    Args:
+        locations: int64, (T, N).
+        width: W of the picture.
+        distance: In pixels.
+
+    Returns:
+        int64, (N,).
+    """
+    points = torch.stack(
+        (torch.div(locations, width, rounding_mode="floor"), locations % width), dim=2
+    ).float()
+    counted = torch.zeros(locations.shape, dtype=torch.bool, device=locations.device)
+    for t in range(len(points)):
+        near = (points[:t] - points[t]).norm(dim=2) <= distance
+        counted[t] = ~(near & counted[:t]).any(dim=0)
+    return counted.sum(dim=0)

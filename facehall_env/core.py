@@ -1,0 +1,290 @@
+"""The Markov decision process of the paper on batches of tensors; no RL library is known here.
+
+All rows of a batch are at the same step, so the step counter is a Python int and a step never waits for the device.
+Pixels are in [-1, 1] inside (zero padding is mid-gray) and in [0, 1] in every error and reward.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple, cast, get_args
+
+import torch
+from torch import Tensor, nn
+
+from facehall_env.enhancer import Enhancer, EnhancerConfig, EnhancerInput, IdentityEnhancer
+from facehall_env.patches import PATCH_SIZE, Boundary, PatchGeometry
+from facehall_env.resample import ProtocolName, Resampler
+
+Reward = Literal["terminal", "delta", "coverage"]
+Precision = Literal["float32", "bfloat16"]
+HORIZON: Final = 25
+"""Steps of an episode in the paper, T."""
+
+
+class Step(NamedTuple):
+    """What one step did, for those who train on it.
+
+    Attributes:
+        reward: (N,) float32.
+        inputs: What the enhancer was shown.
+        enhanced: What it made of it, (N, C, h, w), before pasting.
+        target: The patches of the HR pictures, (N, C, h, w).
+        inside: Which pixels count, bool, (N, 1, h, w).
+    """
+
+    reward: Tensor
+    inputs: EnhancerInput
+    enhanced: Tensor
+    target: Tensor
+    inside: Tensor
+
+
+class HallucinationCore:
+    """N episodes side by side: crop, enhance, paste, reward.
+
+    Args:
+        shape: C, H, W of the high-resolution picture.
+        scale: How many times smaller the low-resolution picture is, a divisor of H and W.
+        horizon: Steps of an episode, T.
+        patch_size: Rows and columns of the patch.
+        boundary: ``"pad"`` or ``"clamp"``, see `PatchGeometry`.
+        protocol: How I_0 is made, ``"aligned"`` or ``"torch7"``, see `Resampler`.
+        reward: ``"terminal"``: 0, then -MSE(I_T, HR); ``"delta"``: the decrease of the MSE at every step, the same
+            return up to MSE(I_0, HR); ``"coverage"``: terminal plus `coverage_weight` times the share of the picture
+            that was covered, as in the authors' code.
+        coverage_weight: Only for ``reward="coverage"``. The authors' 4 dwarfs the MSE: 5 % more of the picture are
+            worth 0.2, half a dB at 26 dB only 0.003.
+        enhancer: The network that enhances patches; None leaves them as they are.
+        precision: ``"bfloat16"`` runs the enhancer under autocast; pictures stay float32.
+        device: Where everything lives.
+
+    Raises:
+        ValueError: If an argument is out of range; the message names it.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (3, 128, 128),
+        scale: int = 8,
+        *,
+        horizon: int = HORIZON,
+        patch_size: tuple[int, int] = PATCH_SIZE,
+        boundary: Boundary = "pad",
+        protocol: ProtocolName = "aligned",
+        reward: Reward = "terminal",
+        coverage_weight: float = 4.0,
+        enhancer: Enhancer | None = None,
+        precision: Precision = "float32",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if horizon < 1:
+            raise ValueError(f"horizon is {horizon}, but an episode has at least one step")
+        if reward not in get_args(Reward):
+            raise ValueError(f"reward is {reward!r}, but it must be one of {', '.join(get_args(Reward))}")
+        if precision not in get_args(Precision):
+            raise ValueError(
+                f"precision is {precision!r}, but it must be one of {', '.join(get_args(Precision))}"
+            )
+        self.shape, self.scale, self.horizon = shape, scale, horizon
+        self.patch_size, self.boundary, self.protocol = patch_size, boundary, protocol
+        self.reward, self.coverage_weight, self.precision = reward, coverage_weight, precision
+        self.device = torch.device(device)
+        self.geometry = PatchGeometry(*shape[1:], patch_size, boundary, self.device)
+        self.resampler = Resampler(*shape[1:], scale, protocol, device=self.device)
+        self.set_enhancer(enhancer)
+        self.t = horizon  # nothing to step before the first reset
+
+    def set_enhancer(self, enhancer: Enhancer | None) -> None:
+        """Enhance with this network from the next step on; the core keeps a reference and never trains it.
+
+        Raises:
+            ValueError: If the network was made for another picture or patch size.
+        """
+        enhancer = IdentityEnhancer() if enhancer is None else enhancer
+        config = getattr(enhancer, "config", None)
+        if isinstance(config, EnhancerConfig):
+            made = (config.channels, config.height, config.width), (config.patch_height, config.patch_width)
+            if made != (self.shape, self.patch_size):
+                raise ValueError(
+                    f"the enhancer was made for pictures {made[0]} and patches {made[1]} (channels, rows, columns), "
+                    f"but this environment has {self.shape} and {self.patch_size}"
+                )
+        if isinstance(enhancer, nn.Module):
+            enhancer = cast(Enhancer, enhancer.to(self.device))
+        self.enhancer = enhancer
+
+    def replica(self, **changes: object) -> HallucinationCore:
+        """Another core with the same settings and the same enhancer, at the start; for a batch of another size.
+
+        Args:
+            **changes: Arguments of the constructor that shall differ.
+        """
+        settings: dict[str, object] = {
+            "shape": self.shape,
+            "scale": self.scale,
+            "horizon": self.horizon,
+            "patch_size": self.patch_size,
+            "boundary": self.boundary,
+            "protocol": self.protocol,
+            "reward": self.reward,
+            "coverage_weight": self.coverage_weight,
+            "enhancer": self.enhancer,
+            "precision": self.precision,
+            "device": self.device,
+        }
+        return HallucinationCore(**(settings | changes))  # type: ignore[arg-type]
+
+    @property
+    def terminated(self) -> bool:
+        """Whether the episodes are over (T steps were taken)."""
+        return self.t >= self.horizon
+
+    @property
+    def rows(self) -> int:
+        """The number N of episodes side by side."""
+        return int(self.target.shape[0])
+
+    def reset(self, high_resolution: Tensor) -> None:
+        """Start one episode a picture: shrink it, enlarge it again (I_0), cover nothing.
+
+        Args:
+            high_resolution: uint8, (N, C, H, W).
+
+        Raises:
+            ValueError: If the pictures have another shape or type.
+        """
+        if high_resolution.dtype != torch.uint8 or tuple(high_resolution.shape[1:]) != self.shape:
+            raise ValueError(
+                f"reset needs uint8 pictures of shape (N, {', '.join(map(str, self.shape))}), not "
+                f"{high_resolution.dtype} of shape {tuple(high_resolution.shape)}"
+            )
+        self.high_resolution = high_resolution.to(self.device)
+        unit = self.high_resolution.to(torch.float32) / 255.0
+        self.target = unit * 2.0 - 1.0
+        self.low_resolution = self.resampler.shrink(unit) * 2.0 - 1.0
+        self.initial = self.resampler.enlarge(self.low_resolution)
+        self._target_canvas = self.geometry.to_canvas(self.target)
+        self._initial_canvas = self.geometry.to_canvas(self.initial)
+        self._canvas = self._initial_canvas.clone()
+        self._covered = torch.zeros_like(self._canvas[:, 0], dtype=torch.bool)
+        self._mse: Tensor | None = None
+        self.t = 0
+
+    @property
+    def current(self) -> Tensor:
+        """The current pictures I_t, a fresh tensor (N, C, H, W) in [-1, 1]; not clamped, so it can overshoot a little."""
+        return self.geometry.to_picture(self._canvas).clone(memory_format=torch.contiguous_format)
+
+    @property
+    def mse(self) -> Tensor:
+        """Mean squared error of the (clamped) current pictures over pixels and channels, pixels in [0, 1]; (N,)."""
+        if self._mse is None:
+            error = self.geometry.to_picture(self._canvas).clamp(-1.0, 1.0) - self.target
+            self._mse = error.square().mean(dim=(1, 2, 3)) / 4.0
+        return self._mse
+
+    @property
+    def coverage(self) -> Tensor:
+        """Share of each picture that has been under a patch, in [0, 1]; (N,)."""
+        return self.geometry.coverage(self._covered)
+
+    def observe(self, location: Tensor) -> EnhancerInput:
+        """What the enhancer would be shown at these locations, without taking a step."""
+        return self._observe(location, self.geometry.window(location))
+
+    def _observe(self, location: Tensor, window: Tensor) -> EnhancerInput:
+        initial = (
+            self.geometry.crop(self._initial_canvas, window) if self.enhancer.needs_initial_patch else None
+        )
+        return EnhancerInput(
+            self.geometry.crop(self._canvas, window),
+            self.current,  # a copy: pasting writes into the canvas
+            self.geometry.centres(location),
+            initial,
+        )
+
+    def enhance(self, inputs: EnhancerInput) -> Tensor:
+        """Run the enhancer in this core's precision; (N, C, h, w) float32."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return self.enhancer(inputs).to(torch.float32)
+
+    def step(self, location: Tensor) -> Tensor:
+        """Enhance one patch of every picture (without recording gradients) and give the reward.
+
+        Args:
+            location: int64 locations in [0, H*W), (N,). Values are not checked here, which would wait for the device.
+
+        Returns:
+            Reward, float32, (N,).
+
+        Raises:
+            RuntimeError: If the episodes are over, or none was started.
+        """
+        with torch.no_grad():
+            return self.step_recorded(location).reward
+
+    def step_recorded(self, location: Tensor, *, through_pictures: bool = False) -> Step:
+        """The same step, with all that a trainer of the enhancer needs; records gradients where they are enabled.
+
+        Args:
+            location: As for `step`.
+            through_pictures: Let gradients flow through the pasted pictures into the steps before this one.
+        """
+        if self.terminated:
+            raise RuntimeError(
+                f"the episodes ended after {self.horizon} steps, or none was started: call reset() before step()"
+            )
+        geometry, before = self.geometry, self.mse if self.reward == "delta" else None
+        window = geometry.window(location)
+        inside = geometry.inside(window)
+        inputs = self._observe(location, window)
+        enhanced = self.enhance(inputs)
+        target = geometry.crop(self._target_canvas, window)
+        self._paste(window, enhanced if through_pictures else enhanced.detach(), inside)
+        return Step(self._reward(before), inputs, enhanced, target, inside)
+
+    def _paste(self, window: Tensor, patch: Tensor, inside: Tensor) -> None:
+        self._canvas = self.geometry.paste(self._canvas, window, patch, inside)
+        self.geometry.cover(self._covered, window)
+        self._mse = None
+        self.t += 1
+
+    def _reward(self, before: Tensor | None) -> Tensor:
+        if before is not None:
+            return before - self.mse
+        if not self.terminated:
+            return torch.zeros(self.rows, device=self.device)
+        if self.reward == "coverage":
+            return self.coverage_weight * self.coverage - self.mse
+        return -self.mse
+
+    def pictures(self) -> dict[str, Tensor]:
+        """What a person would look at, clamped and rounded to uint8, channels last.
+
+        Returns:
+            ``low_resolution`` (N, H/s, W/s, C), ``input`` (I_0), ``current`` and ``high_resolution`` (N, H, W, C).
+        """
+        return {
+            "low_resolution": to_uint8(self.low_resolution),
+            "input": to_uint8(self.initial),
+            "current": to_uint8(self.geometry.to_picture(self._canvas)),
+            "high_resolution": self.high_resolution.permute(0, 2, 3, 1).contiguous(),
+        }
+
+
+def to_uint8(picture: Tensor) -> Tensor:
+    """Clamp and round pixels from [-1, 1] to 0..255, and put the channels last.
+
+    Args:
+        picture: (N, C, H, W).
+
+    Returns:
+        uint8, (N, H, W, C).
+    """
+    levels = (picture + 1.0).mul_(127.5).round_().clamp_(0, 255)
+    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def to_unit(picture: Tensor) -> Tensor:
+    """Pixels from [-1, 1] to [0, 1], clamped, as the metrics take them."""
+    return ((picture + 1.0) * 0.5).clamp(0.0, 1.0)

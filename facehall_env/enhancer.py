@@ -1,0 +1,314 @@
+"""The local enhancement network (Cao et al. 2017, section 3.2) and its weights on disk.
+
+A global branch reads the whole current picture and makes a map of the patch's size, so that the patch is enhanced with
+the face in mind; eight convolutions over patch and map give a residual, which is added to the patch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from facehall_env.patches import PATCH_SIZE
+
+ExtraInput = Literal["coordinates", "location", "initial_patch"]
+
+
+class EnhancerInput(NamedTuple):
+    """What an enhancer is shown of N patches, pixels in [-1, 1].
+
+    Attributes:
+        patch: The patches of the current pictures I_{t-1}, (N, C, h, w), zero outside the picture.
+        picture: The whole current pictures, (N, C, H, W).
+        centre: Row and column of the patches' centres in [-1, 1], (N, 2).
+        initial_patch: The same patches of I_0, (N, C, h, w), or None where the enhancer does not ask for them.
+    """
+
+    patch: Tensor
+    picture: Tensor
+    centre: Tensor
+    initial_patch: Tensor | None = None
+
+
+class Enhancer(Protocol):
+    """Anything that maps an `EnhancerInput` to enhanced patches (N, C, h, w) in [-1, 1]."""
+
+    needs_initial_patch: bool
+
+    def __call__(self, inputs: EnhancerInput, /) -> Tensor:
+        """Enhance the patches."""
+
+
+class IdentityEnhancer(nn.Module):
+    """Returns the patch as it is: for measuring the environment alone and for tests."""
+
+    needs_initial_patch = False
+
+    def forward(self, inputs: EnhancerInput) -> Tensor:
+        """Return `inputs.patch`."""
+        return inputs.patch
+
+
+@dataclass(frozen=True)
+class EnhancerConfig:
+    """Everything that fixes the shape of a `LocalEnhancementNetwork`.
+
+    Attributes:
+        channels: C of the picture, 1 or 3.
+        height: H of the picture.
+        width: W of the picture.
+        patch_height: h of the patch.
+        patch_width: w of the patch.
+        widths: Output channels of the first seven convolutions.
+        edge_kernel: Kernel of the first, seventh and last convolution: 5 (Tuzel et al. 2016 and the authors' code) or
+            3 (the paper's text).
+        inner_kernel: Kernel of the second to the sixth convolution.
+        global_features: Width of the two hidden layers of the global branch; 0 leaves the branch out.
+        extra_inputs: What the network sees beyond the paper: ``coordinates`` (two channels, the place of each pixel in
+            the picture), ``location`` (the patch's centre, to the global branch), ``initial_patch`` (the patch of I_0).
+        tanh_output: Squash the sum of patch and residual with tanh, as the authors' code does.
+        zero_last_layer: Start the last convolution at zero, so that the untrained network is the identity.
+    """
+
+    channels: int = 3
+    height: int = 128
+    width: int = 128
+    patch_height: int = PATCH_SIZE[0]
+    patch_width: int = PATCH_SIZE[1]
+    widths: tuple[int, ...] = (16, 32, 64, 64, 64, 32, 16)
+    edge_kernel: int = 5
+    inner_kernel: int = 7
+    global_features: int = 256
+    extra_inputs: tuple[ExtraInput, ...] = ()
+    tanh_output: bool = False
+    zero_last_layer: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no network can be built from, naming the field."""
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels is {self.channels}, but a picture has 1 (gray) or 3 (RGB)")
+        if len(self.widths) != 7 or min(self.widths) < 1:
+            raise ValueError(f"widths is {self.widths}, but it must name seven positive channel counts")
+        for name in ("edge_kernel", "inner_kernel"):
+            if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, but it must be odd, so that patches keep their size"
+                )
+        if unknown := set(self.extra_inputs) - set(get_args(ExtraInput)):
+            raise ValueError(
+                f"extra_inputs has {sorted(unknown)}; the extra inputs are {', '.join(get_args(ExtraInput))}"
+            )
+        if "location" in self.extra_inputs and not self.global_features:
+            raise ValueError(
+                "extra_inputs has 'location', which goes to the global branch, but global_features is 0"
+            )
+
+
+_PLACED: Final[tuple[ExtraInput, ...]] = ("coordinates", "location", "initial_patch")
+PRESETS: Final[dict[str, dict[str, Any]]] = {
+    "paper": {},
+    "full": {"extra_inputs": _PLACED, "zero_last_layer": True},
+    "half": {
+        "widths": (8, 16, 32, 32, 32, 16, 8),
+        "global_features": 128,
+        "extra_inputs": _PLACED,
+        "zero_last_layer": True,
+    },
+    "tiny": {
+        "widths": (4, 8, 16, 16, 16, 8, 4),
+        "global_features": 64,
+        "extra_inputs": _PLACED,
+        "zero_last_layer": True,
+    },
+}
+"""Named networks: ``paper`` as printed; ``full``, the paper's widths told where the patch lies; ``half`` and ``tiny``,
+a half and a quarter of the channels, for tests and machines without an accelerator."""
+
+
+class LocalEnhancementNetwork(nn.Module):
+    """Enhances one patch a picture (Eq. (5) to (7) of the paper).
+
+    Args:
+        config: The shape of the network.
+    """
+
+    def __init__(self, config: EnhancerConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, h, w = config.channels, config.patch_height, config.patch_width
+        inputs = c
+        if config.global_features:
+            g = config.global_features
+            placed = 2 if "location" in config.extra_inputs else 0
+            self.picture_features = nn.Linear(c * config.height * config.width, g)
+            self.global_map = nn.Sequential(
+                nn.ReLU(), nn.Linear(g + placed, g), nn.ReLU(), nn.Linear(g, c * h * w)
+            )
+            inputs += c
+        inputs += 2 * ("coordinates" in config.extra_inputs) + c * ("initial_patch" in config.extra_inputs)
+        widths = (inputs, *config.widths, c)
+        kernels = (config.edge_kernel, *(5 * (config.inner_kernel,)), config.edge_kernel, config.edge_kernel)
+        layers: list[nn.Module] = []
+        for before, after, kernel in zip(widths[:-1], widths[1:], kernels, strict=True):
+            layers += [nn.Conv2d(before, after, kernel, padding=kernel // 2), nn.ReLU()]
+        self.convolutions = nn.Sequential(*layers[:-1])  # the residual is linear
+        rows = (torch.arange(h) - h // 2) * (2.0 / max(config.height - 1, 1))
+        columns = (torch.arange(w) - w // 2) * (2.0 / max(config.width - 1, 1))
+        self.register_buffer("_rows", rows.view(1, 1, h, 1), persistent=False)
+        self.register_buffer("_columns", columns.view(1, 1, 1, w), persistent=False)
+        self.reset_parameters()
+
+    _rows: Tensor
+    _columns: Tensor
+
+    def reset_parameters(self) -> None:
+        """Start at N(0, 0.02) with zero biases, as the authors do; He's fan-in where the last layer starts at zero.
+
+        Twenty-five draws of 0.02 shrink the signal of the narrow presets to nothing, so these take He's scale.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                if self.config.zero_last_layer:
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                else:
+                    nn.init.normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        if self.config.zero_last_layer:
+            last = self.convolutions[-1]
+            assert isinstance(last, nn.Conv2d)
+            nn.init.zeros_(last.weight)
+
+    @property
+    def needs_initial_patch(self) -> bool:
+        """Whether `EnhancerInput.initial_patch` must be given."""
+        return "initial_patch" in self.config.extra_inputs
+
+    def forward(self, inputs: EnhancerInput) -> Tensor:
+        """Enhance patches.
+
+        Args:
+            inputs: N patches with what belongs to them, pixels in [-1, 1].
+
+        Returns:
+            Enhanced patches (N, C, h, w), not clamped: the core clamps when a picture leaves it.
+
+        Raises:
+            ValueError: If pictures or patches have another shape than the network was made for.
+        """
+        config, patch = self.config, inputs.patch
+        _check("patches", patch, (config.channels, config.patch_height, config.patch_width))
+        _check("pictures", inputs.picture, (config.channels, config.height, config.width))
+        n, _, h, w = patch.shape
+        layers = [patch]
+        if config.global_features:
+            features = self.picture_features(inputs.picture.flatten(1))
+            if "location" in config.extra_inputs:
+                features = torch.cat((features, inputs.centre.to(features.dtype)), dim=1)
+            layers.append(self.global_map(features).view(n, -1, h, w).to(patch.dtype))
+        if "coordinates" in config.extra_inputs:
+            row, column = inputs.centre.view(n, 2, 1, 1).split(1, dim=1)
+            layers += [(row + self._rows).expand(n, 1, h, w), (column + self._columns).expand(n, 1, h, w)]
+        if self.needs_initial_patch:
+            if inputs.initial_patch is None:
+                raise ValueError(
+                    "this enhancer also reads the patch of I_0: give EnhancerInput.initial_patch"
+                )
+            layers.append(inputs.initial_patch)
+        residual = self.convolutions(torch.cat(layers, dim=1)).to(patch.dtype)
+        enhanced = patch + residual
+        return torch.tanh(enhanced) if config.tanh_output else enhanced
+
+    def save(self, path: str | Path) -> None:
+        """Write weights (safetensors) with the configuration as JSON in the file's header.
+
+        Args:
+            path: The file to write, by custom ``*.safetensors``.
+        """
+        metadata = {"kind": _KIND, "config": json.dumps(asdict(self.config))}
+        save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, path, metadata)
+
+
+_KIND: Final = "facehall-enhancer"
+
+
+def _check(what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape[1:]) != shape:
+        raise ValueError(
+            f"the enhancer was made for {what} of shape {shape} (channels, rows, columns), not {tuple(tensor.shape[1:])}"
+        )
+
+
+def make_enhancer(
+    preset: str,
+    *,
+    shape: Sequence[int] = (3, 128, 128),
+    patch_size: tuple[int, int] = PATCH_SIZE,
+    **overrides: Any,
+) -> LocalEnhancementNetwork:
+    """An untrained network by the name of its preset.
+
+    Args:
+        preset: A key of `PRESETS`.
+        shape: C, H, W of the picture.
+        patch_size: h, w of the patch.
+        **overrides: Fields of `EnhancerConfig` that replace the preset's.
+
+    Raises:
+        ValueError: If the preset or a field is unknown.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"there is no enhancer preset {preset!r}; the presets are {', '.join(PRESETS)}")
+    if unknown := set(overrides) - {field.name for field in fields(EnhancerConfig)}:
+        raise ValueError(f"EnhancerConfig has no field {', '.join(sorted(unknown))}")
+    channels, height, width = shape
+    config = EnhancerConfig(
+        channels=channels,
+        height=height,
+        width=width,
+        patch_height=patch_size[0],
+        patch_width=patch_size[1],
+        **PRESETS[preset],
+    )
+    return LocalEnhancementNetwork(replace(config, **overrides))
+
+
+def load_enhancer(path: str | Path) -> LocalEnhancementNetwork:
+    """Read a network that `LocalEnhancementNetwork.save` wrote.
+
+    Args:
+        path: The safetensors file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is cut off, of another kind, or its weights do not fit its configuration.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no enhancer file {path}; train one with train_agent.py")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no safetensors file, or it is cut off: {error}") from error
+    if metadata.get("kind") != _KIND:
+        raise ValueError(f"{path} holds {metadata.get('kind', 'unlabelled weights')!r}, not a {_KIND!r}")
+    values = json.loads(metadata["config"])
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    network = LocalEnhancementNetwork(EnhancerConfig(**values))
+    dtype = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+    if set(weights) != set(dtype):
+        raise ValueError(
+            f"the weights in {path} do not belong to its configuration: {sorted(set(weights) ^ set(dtype))}"
+        )
+    network.load_state_dict({name: tensor.to(dtype[name]) for name, tensor in weights.items()})
+    return network

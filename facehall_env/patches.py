@@ -1,0 +1,196 @@
+"""Where a patch lies: the geometry of locations, crops and pastes, and nothing else.
+
+A location is the row-major index of the *centre* of a patch (methods, "The MDP"): ``row, column = divmod(location,
+width)`` and the top-left corner is ``(row - h // 2, column - w // 2)``, for the paper's 60x45 patch ``(row - 30,
+column - 22)``. Every location is legal, so patches hang over the border. Pictures are therefore kept on a *canvas*: the
+picture inside a margin of zeros (mid-gray in [-1, 1]) wide enough for every patch. On it a crop is one gather and a
+paste one scatter for a whole batch, without branches and without reading anything back from the device.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+import torch
+from torch import Tensor
+
+Boundary = Literal["pad", "clamp"]
+PATCH_SIZE: Final = (60, 45)
+"""Rows and columns of the paper's patch."""
+
+
+class PatchGeometry:
+    """Crops and pastes patches of one size in pictures of one size.
+
+    Args:
+        height: Rows H of the picture.
+        width: Columns W of the picture.
+        patch_size: Rows h and columns w of the patch, each at most the picture's.
+        boundary: ``"pad"`` leaves the location alone and fills what lies outside with zeros, ``"clamp"`` moves the
+            patch inside the picture.
+        device: Where the index tables live.
+
+    Raises:
+        ValueError: If the patch is empty or larger than the picture, or the boundary unknown.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        patch_size: tuple[int, int] = PATCH_SIZE,
+        boundary: Boundary = "pad",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        rows, columns = patch_size
+        if not (0 < rows <= height and 0 < columns <= width):
+            raise ValueError(
+                f"patch_size is {rows}x{columns}, but it must be at least 1x1 and fit the {height}x{width} picture"
+            )
+        if boundary not in get_args(Boundary):
+            raise ValueError(
+                f"boundary is {boundary!r}, but it must be one of {', '.join(get_args(Boundary))}"
+            )
+        self.height, self.width = height, width
+        self.rows, self.columns = rows, columns
+        self.boundary = boundary
+        self.device = torch.device(device)
+        self.above, self.left = rows // 2, columns // 2
+        self.canvas_height, self.canvas_width = height + rows - 1, width + columns - 1
+        self._window = (
+            torch.arange(rows, device=device)[:, None] * self.canvas_width
+            + torch.arange(columns, device=device)
+        ).flatten()
+        interior = torch.zeros(self.canvas_height, self.canvas_width, dtype=torch.bool, device=device)
+        interior[self.above : self.above + height, self.left : self.left + width] = True
+        self._interior = interior.flatten()
+
+    @property
+    def locations(self) -> int:
+        """The number of locations, H*W."""
+        return self.height * self.width
+
+    def corners(self, location: Tensor) -> tuple[Tensor, Tensor]:
+        """Top row and left column of the patches, in picture coordinates (negative above and left of the picture).
+
+        Args:
+            location: Locations in [0, H*W), int64, shape (N,).
+
+        Returns:
+            Two int64 tensors of shape (N,).
+        """
+        top = torch.div(location, self.width, rounding_mode="floor") - self.above
+        left = torch.remainder(location, self.width) - self.left
+        if self.boundary == "clamp":
+            top = top.clamp(0, self.height - self.rows)
+            left = left.clamp(0, self.width - self.columns)
+        return top, left
+
+    def centres(self, location: Tensor) -> Tensor:
+        """Centres of the patches as (row, column), scaled so that the picture spans [-1, 1].
+
+        Args:
+            location: Locations in [0, H*W), int64, shape (N,).
+
+        Returns:
+            float32, shape (N, 2).
+        """
+        top, left = self.corners(location)
+        row = (top + self.above) * (2.0 / max(self.height - 1, 1)) - 1.0
+        column = (left + self.left) * (2.0 / max(self.width - 1, 1)) - 1.0
+        return torch.stack((row, column), dim=1)
+
+    def window(self, location: Tensor) -> Tensor:
+        """Flat canvas indices of every pixel of the patches.
+
+        Args:
+            location: Locations in [0, H*W), int64, shape (N,).
+
+        Returns:
+            int64, shape (N, h*w).
+        """
+        top, left = self.corners(location)
+        first = (top + self.above) * self.canvas_width + (left + self.left)
+        return first[:, None] + self._window
+
+    def inside(self, window: Tensor) -> Tensor:
+        """Which pixels of the patches lie inside the picture.
+
+        Args:
+            window: What `window` gave, shape (N, h*w).
+
+        Returns:
+            bool, shape (N, 1, h, w).
+        """
+        return self._interior[window].view(-1, 1, self.rows, self.columns)
+
+    def to_canvas(self, picture: Tensor) -> Tensor:
+        """Lay pictures on a canvas of zeros.
+
+        Args:
+            picture: Shape (N, C, H, W).
+
+        Returns:
+            A new tensor of shape (N, C, canvas_height * canvas_width).
+        """
+        canvas = picture.new_zeros((*picture.shape[:2], self.canvas_height, self.canvas_width))
+        canvas[:, :, self.above : self.above + self.height, self.left : self.left + self.width] = picture
+        return canvas.flatten(2)
+
+    def to_picture(self, canvas: Tensor) -> Tensor:
+        """The picture on a canvas, as a view of shape (N, C, H, W)."""
+        whole = canvas.unflatten(2, (self.canvas_height, self.canvas_width))
+        return whole[:, :, self.above : self.above + self.height, self.left : self.left + self.width]
+
+    def crop(self, canvas: Tensor, window: Tensor) -> Tensor:
+        """Cut the patches out of a canvas; what lies outside the picture is zero.
+
+        Args:
+            canvas: Shape (N, C, canvas_height * canvas_width).
+            window: What `window` gave, shape (N, h*w).
+
+        Returns:
+            A new tensor of shape (N, C, h, w).
+        """
+        index = window[:, None, :].expand(-1, canvas.shape[1], -1)
+        return canvas.gather(2, index).unflatten(2, (self.rows, self.columns))
+
+    def paste(self, canvas: Tensor, window: Tensor, patch: Tensor, inside: Tensor) -> Tensor:
+        """Put patches back; what they hold outside the picture is dropped, so the margin stays zero.
+
+        Writes into `canvas` where no gradient is recorded, and into a copy where one is.
+
+        Args:
+            canvas: Shape (N, C, canvas_height * canvas_width).
+            window: What `window` gave, shape (N, h*w).
+            patch: Shape (N, C, h, w).
+            inside: What `inside` gave, shape (N, 1, h, w).
+
+        Returns:
+            The canvas with the patches in it.
+        """
+        index = window[:, None, :].expand(-1, canvas.shape[1], -1)
+        values = torch.where(inside, patch, patch.new_zeros(())).flatten(2)
+        if torch.is_grad_enabled() and (values.requires_grad or canvas.requires_grad):
+            return canvas.scatter(2, index, values)
+        return canvas.scatter_(2, index, values)
+
+    def cover(self, covered: Tensor, window: Tensor) -> None:
+        """Mark the pixels of the patches as covered, in place.
+
+        Args:
+            covered: bool canvas, shape (N, canvas_height * canvas_width).
+            window: What `window` gave, shape (N, h*w).
+        """
+        covered.scatter_(1, window, True)
+
+    def coverage(self, covered: Tensor) -> Tensor:
+        """Share of the picture that is covered.
+
+        Args:
+            covered: bool canvas, shape (N, canvas_height * canvas_width).
+
+        Returns:
+            float32 in [0, 1], shape (N,).
+        """
+        return self.to_picture(covered[:, None, :]).float().mean(dim=(1, 2, 3))

@@ -1,0 +1,27 @@
+"""Every environment id, in one table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import gymnasium as gym
+
+DATASETS: Final = {"LFW": "lfw", "BioID": "bioid", "Synthetic": "synthetic", "Folder": "folder"}
+SCALES: Final = (4, 8)
+ENV_IDS: Final = {
+    f"FaceHallucination-{label}-x{scale}": {"dataset": dataset, "scale": scale}
+    for label, dataset in DATASETS.items()
+    for scale in SCALES
+}
+"""Environment id -> the arguments that it stands for."""
+
+
+def register_envs() -> None:
+    """Register all ids with Gymnasium; calling it again changes nothing.
+
+    There is no ``max_episode_steps``: the horizon is the task and the episode *terminates*. A truncation by TimeLimit
+    would make agents bootstrap past the end.
+    """
+    for env_id, arguments in ENV_IDS.items():
+        if env_id not in gym.registry:
+            gym.register(env_id, "facehall_env.env:FaceHallucinationEnv", kwargs=arguments)
