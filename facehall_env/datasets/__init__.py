@@ -1,4 +1,4 @@
-"""High-resolution faces to hallucinate: LFW, BioID, any folder of pictures, and drawn faces that need no download."""
+"""High-resolution faces: LFW, BioID, any folder of pictures, and faces drawn without a download."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def load_dataset(
 ) -> FaceDataset:
     """Opens one split of a data set by name.
 
-    The first use of a source decodes it into a memory-mapped cache (see ``facehall-prepare``); every later one only
-    maps that file.
+    The first use of a source decodes it into a memory-mapped cache (see ``facehall-prepare``); every later
+    one only maps that file.
 
     Args:
         name: ``lfw``, ``bioid``, ``folder`` or ``synthetic``.

@@ -20,8 +20,8 @@ class FaceDataset(Protocol):
     """High-resolution faces of one size, read by index.
 
     Attributes:
-        name: Which data set, as results are labelled: ``lfw-deepfunneled``, ``lfw-funneled``, ``lfw``, ``bioid``,
-            ``folder`` or ``synthetic``.
+        name: Which data set, as results are labelled: ``lfw-deepfunneled``, ``lfw-funneled``, ``lfw``,
+            ``bioid``, ``folder`` or ``synthetic``.
         split: Which part of it: ``train``, ``val`` or ``test``.
         shape: (H, W, C) of every picture.
     """
@@ -59,8 +59,8 @@ class CachedFaces:
     def __init__(self, cache: FaceCache, ids: Sequence[str], *, name: str, split: str) -> None:
         if not ids:
             raise DatasetError(
-                f"The split {split!r} of {name} is empty ({len(cache)} usable pictures in {cache.index['source']}); "
-                "add pictures, or choose another split or other fractions."
+                f"The split {split!r} of {name} is empty ({len(cache)} usable pictures in "
+                f"{cache.index['source']}); add pictures, or choose another split or other fractions."
             )
         self.name = name
         self.split = split
@@ -70,7 +70,7 @@ class CachedFaces:
         if cache.skipped:
             warnings.warn(
                 f"{len(cache.skipped)} picture(s) of {name} were skipped when the cache was prepared: "
-                + ", ".join(sorted(cache.skipped)[:5])
+                + ", ".join(file for _, file, _ in cache.skipped[:5])
                 + (", ..." if len(cache.skipped) > 5 else ""),
                 stacklevel=3,
             )
@@ -84,10 +84,11 @@ class CachedFaces:
 
     def id(self, index: SupportsIndex, /) -> str:
         """The id of one face."""
-        return self.cache.ids[self._rows[operator.index(index)]]
+        return self.cache.ids[int(self._rows[operator.index(index)])]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(name={self.name!r}, split={self.split!r}, faces={len(self)}, shape={self.shape})"
+        kind = type(self).__name__
+        return f"{kind}(name={self.name!r}, split={self.split!r}, faces={len(self)}, shape={self.shape})"
 
 
 def check_split(split: str, allowed: Sequence[str]) -> None:

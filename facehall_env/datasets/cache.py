@@ -1,9 +1,9 @@
 """Pictures decoded once into a memory-mapped array, with an index that says what they are.
 
-A cache is a folder of two files: ``pixels-*.npy`` (uint8, (N, H, W, C)) and ``index.json`` (ids, source, crop, format,
-fingerprint of the source, checksums). The index is written last and moved into place in one step, and it names the
-pixel file it belongs to, so that a reader sees the old cache or the new one and never a mixture. A lock keeps two
-processes from doing the same work twice; correctness does not depend on it.
+A cache is a folder of two files: ``pixels-*.npy`` (uint8, (N, H, W, C)) and ``index.json`` (ids, source,
+crop, format, fingerprint of the source, checksums). The index is written last and moved into place in one
+step, and it names the pixel file it belongs to, so that a reader sees the old cache or the new one and never
+a mixture. A lock keeps two processes from doing the same work twice; correctness does not depend on it.
 """
 
 from __future__ import annotations
@@ -44,11 +44,19 @@ class CacheError(DatasetError):
 
 
 class Item(NamedTuple):
-    """One picture to decode: its id, the file to name in an error, and the bytes that ``Recipe.decode`` wants."""
+    """One picture to decode: its id, the file to name in an error, and the content that ``decode`` wants."""
 
     id: str
     file: str
     data: Any
+
+
+class Skipped(NamedTuple):
+    """One picture that was left out: the id it would have had, its file, and why."""
+
+    id: str
+    file: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -93,18 +101,18 @@ class FaceCache:
         index: Content of ``index.json``.
         ids: Id of every row.
         rows: Row of every id.
-        skipped: Ids that were left out on request, with the reason.
+        skipped: What was left out on request.
     """
 
     directory: Path
     index: dict[str, Any]
     ids: list[str] = field(init=False)
     rows: dict[str, int] = field(init=False)
-    skipped: dict[str, str] = field(init=False)
+    skipped: list[Skipped] = field(init=False)
 
     def __post_init__(self) -> None:
         self.ids = self.index["ids"]
-        self.skipped = self.index["skipped"]
+        self.skipped = [Skipped(*entry) for entry in self.index["skipped"]]
         self.rows = {name: row for row, name in enumerate(self.ids)}
         self._open()
 
@@ -141,9 +149,10 @@ class FaceCache:
         """
         picture = np.array(self._pixels[row])
         if not self._checked[row]:
-            if zlib.crc32(picture) != self.index["crc32"][row]:
+            if zlib.crc32(picture.data) != self.index["crc32"][row]:
                 raise CacheError(
-                    f"{self.directory} is damaged at {self.ids[row]!r}; delete that folder, it is built again when needed."
+                    f"{self.directory} is damaged at {self.ids[row]!r}; delete that folder, "
+                    "it is built again when needed."
                 )
             self._checked[row] = True
         return picture
@@ -248,8 +257,7 @@ def _build(
     temporary = recipe.directory / f"{pixels}.part"
     ids: dict[str, None] = {}
     checksums: list[int] = []
-    skipped: dict[str, str] = {}
-    bad: dict[str, str] = {}
+    skipped: list[Skipped] = []
     try:
         with temporary.open("wb") as file:
             file.write(_npy_header(0, recipe.shape))
@@ -257,15 +265,13 @@ def _build(
                 if not isinstance(outcome, str) and item.id in ids:
                     outcome = f"there is a second picture with the id {item.id!r}"
                 if isinstance(outcome, str):
-                    bad[item.file] = outcome
-                    if item.id not in ids:
-                        skipped[item.id] = f"{item.file}: {outcome}"
+                    skipped.append(Skipped(item.id, item.file, outcome))
                     continue
-                file.write(outcome)
+                file.write(outcome.data)
                 ids[item.id] = None
-                checksums.append(zlib.crc32(outcome))
-            if bad and not skip_bad:
-                raise BadPicturesError(recipe.source, bad)
+                checksums.append(zlib.crc32(outcome.data))
+            if skipped and not skip_bad:
+                raise BadPicturesError(recipe.source, {file: reason for _, file, reason in skipped})
             if not ids:
                 raise DatasetError(f"There is no usable picture of {recipe.name} in {recipe.source}.")
             file.seek(0)
@@ -354,7 +360,7 @@ def _write_atomically(path: Path, content: bytes) -> None:
 
 
 def _sweep(directory: Path, keep: str) -> None:
-    """Removes pixel files that no index names any more; a file that is still mapped stays readable or is left."""
+    """Removes pixel files that no index names any more; one that is still mapped stays readable."""
     for path in directory.glob("pixels-*"):
         if path.name != keep:
             try:

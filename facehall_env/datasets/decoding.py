@@ -1,4 +1,4 @@
-"""Bytes of a picture file to pixels, strictly: what is cut off or not a picture is an error, never half a picture.
+"""Bytes of a picture file to pixels, strictly: what is cut off is an error, never half a picture.
 
 Pillow decodes, because it refuses truncated files, which OpenCV fills up in silence.
 """
@@ -9,29 +9,32 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from facehall_env.datasets.errors import BadPictureError
+from facehall_env.datasets.sources import Content
 
 
-def open_picture(blob: bytes) -> Image.Image:
+def open_picture(content: Content) -> Image.Image:
     """Decodes a picture file completely.
 
     Args:
-        blob: The content of the file, any format that Pillow reads.
+        content: What the file holds, in any format that Pillow reads, or why it cannot be read.
 
     Returns:
         The first frame, loaded, in the mode of the file.
 
     Raises:
-        BadPictureError: If the bytes are no picture, or only the beginning of one.
+        BadPictureError: If the file is unreadable, no picture, or only the beginning of one.
     """
-    if not blob:
+    if isinstance(content, OSError):
+        raise BadPictureError(f"cannot be read ({content.strerror})") from content
+    if not content:
         raise BadPictureError("the file is empty")
     try:
-        picture = Image.open(io.BytesIO(blob))
+        picture = Image.open(io.BytesIO(content))
         picture.load()
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BadPictureError("not a picture that Pillow can read") from error
     except (
         Exception
@@ -42,7 +45,7 @@ def open_picture(blob: bytes) -> Image.Image:
 
 @contextmanager
 def strict_decoding() -> Iterator[None]:
-    """Makes Pillow refuse truncated files inside the block, even where a program has asked it to accept them."""
+    """Makes Pillow refuse truncated files inside the block, even where it was told to accept them."""
     lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
         yield

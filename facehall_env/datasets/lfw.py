@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -23,8 +23,8 @@ COUNT: Final = 13_233
 SPLITS: Final = ("train", "val", "test", "trainval")
 TRAIN_LIST: Final = "peopleDevTrain.txt"
 TEST_LIST: Final = "peopleDevTest.txt"
-VARIANTS: Final = {"lfw-deepfunneled": "lfw-deepfunneled", "lfw-funneled": "lfw_funneled", "lfw": "lfw"}
-"""Name of the variant, as results are labelled, and the folder its official archive unpacks to."""
+VARIANTS: Final = ("lfw-funneled", "lfw-deepfunneled", "lfw")
+"""Names of the variants as results are labelled; the paper used the first."""
 
 People = dict[str, int]
 """Name of every person and the number of pictures of them."""
@@ -33,16 +33,16 @@ People = dict[str, int]
 class LFW(CachedFaces):
     """The central 128x128 RGB crops of one of the three official variants of LFW.
 
-    Training and test people are those of View 1 (``peopleDevTrain.txt``, ``peopleDevTest.txt``). The validation people
-    are cut off the training people by the seed: they are the first of them in the order of a hash, so nobody is on two
-    sides.
+    Training and test people are those of View 1 (``peopleDevTrain.txt``, ``peopleDevTest.txt``). The
+    validation people are cut off the training people by the seed: they are the first of them in the order of
+    a hash, so nobody is on two sides.
 
     Args:
-        root: Folder that holds ``lfw-deepfunneled``, ``lfw_funneled`` or ``lfw``, that folder itself, or an official
-            archive; the folder of ``facehall-prepare lfw --download`` by default.
+        root: Folder that holds ``lfw-deepfunneled``, ``lfw_funneled`` or ``lfw``, that folder itself, or an
+            official archive; the folder of ``facehall-prepare lfw --download`` by default.
         split: ``train``, ``val``, ``trainval`` (both: all 9,525) or ``test``.
-        variant: Name of the variant (``lfw-deepfunneled``, ``lfw-funneled`` or ``lfw``) where a folder holds more than
-            one, or has a name of its own.
+        variant: Name of the variant (``lfw-deepfunneled``, ``lfw-funneled`` or ``lfw``) where a folder holds
+            more than one, or has a name of its own.
         val_fraction: Share of the training people that makes the validation split.
         seed: Draws the validation people.
         skip_bad: Leave out pictures that cannot be read when the cache has to be built.
@@ -74,9 +74,8 @@ class LFW(CachedFaces):
         elif split != "trainval":
             held_out = set(seeded_order(people, seed)[: round(val_fraction * len(people))])
             people = {person: n for person, n in people.items() if (person in held_out) == (split == "val")}
-        ids = _listed_ids(
-            people, cache.ids, cache.skipped, TEST_LIST if split == "test" else TRAIN_LIST, source
-        )
+        skipped = [entry.id for entry in cache.skipped]
+        ids = _listed_ids(people, cache.rows, skipped, TEST_LIST if split == "test" else TRAIN_LIST, source)
         super().__init__(cache, ids, name=name, split=split)
 
     def identity(self, index: int) -> str:
@@ -92,7 +91,7 @@ def recipe(name: str, source: Path) -> Recipe:
         crop={"size": [CROP, CROP], "of": [SIDE, SIDE], "channels": 3},
         shape=(CROP, CROP, 3),
         wanted=_is_picture,
-        items=lambda: _items(source),
+        items=lambda: _items(name, source),
         decode=decode,
         expected=COUNT,
     )
@@ -150,16 +149,17 @@ def find_pictures(root: str | Path | None, variant: str | None = None) -> tuple[
 
 
 def read_lists(source: Path) -> tuple[People, People]:
-    """The training and the test people of View 1, from the lists found beside the pictures.
+    """The training and the test people of View 1, from the lists beside the pictures, else downloaded.
 
     Raises:
-        DatasetNotFoundError: If a list is not there.
+        DatasetNotFoundError: If a list is not there and cannot be downloaded.
         DatasetError: If a list is wrong, or somebody is on both.
     """
     train, test = (parse_people(_find_list(source, name)) for name in (TRAIN_LIST, TEST_LIST))
     if both := sorted(train.keys() & test.keys()):
         raise DatasetError(
-            f"{TRAIN_LIST} and {TEST_LIST} share {len(both)} people, the first is {both[0]}; use the official lists."
+            f"{TRAIN_LIST} and {TEST_LIST} share {len(both)} people, the first is {both[0]}; "
+            "use the official lists."
         )
     return train, test
 
@@ -172,7 +172,7 @@ def parse_people(path: Path) -> People:
     """
     advice = "get the official list with 'facehall-prepare lfw --download'."
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not a text file; {advice}") from error
     lines = [line.rstrip("\r") for line in lines]
@@ -196,29 +196,34 @@ def parse_people(path: Path) -> People:
 
 
 def _listed_ids(
-    people: People, present: Sequence[str], skipped: dict[str, str], list_name: str, source: Path
+    people: People, present: Collection[str], skipped: Collection[str], list_name: str, source: Path
 ) -> list[str]:
-    """The ids of all pictures of the listed people, without those skipped on request; the list must fit the pictures."""
+    """The ids of the listed people's pictures without those skipped; list and pictures must fit."""
     wanted = [f"{person}_{number:04d}" for person, count in people.items() for number in range(1, count + 1)]
     known = {*present, *skipped}
     if missing := [name for name in wanted if name not in known]:
         absent = len({_person(name) for name in missing})
         raise DatasetError(
-            f"{list_name} lists {len(missing)} picture(s) of {absent} people that are not in {source}, the first is "
-            f"{missing[0]}.jpg; complete the pictures or use the official list."
+            f"{list_name} lists {len(missing)} picture(s) of {absent} people that are not in {source}, "
+            f"the first is {missing[0]}.jpg; complete the pictures or use the official list."
         )
     if more := sorted(name for name in known.difference(wanted) if _person(name) in people):
         person = _person(more[0])
         raise DatasetError(
-            f"{list_name} lists {people[person]} picture(s) of {person}, but {source} also has {more[0]}.jpg; "
-            "remove what does not belong to LFW or use the official list."
+            f"{list_name} lists {people[person]} picture(s) of {person}, but {source} also has "
+            f"{more[0]}.jpg; remove what does not belong to LFW or use the official list."
         )
-    return [name for name in wanted if name not in skipped]
+    return [name for name in wanted if name in present]
 
 
-def _items(source: Path) -> Iterator[Item]:
-    for path, blob in read_files(source, _is_picture):
-        yield Item(path.stem, str(path), blob)
+def _items(name: str, source: Path) -> Iterator[Item]:
+    for path, content in read_files(source, _is_picture):
+        inside = _variant_of(Path(path.parts[0]))
+        if inside not in (None, name):
+            raise DatasetError(
+                f"{source} holds the variant {inside}, not {name}; rename it, so that results say so."
+            )
+        yield Item(path.stem, str(path), content)
 
 
 def _is_picture(path: PurePosixPath) -> bool:
@@ -265,4 +270,7 @@ def _find_list(source: Path, name: str) -> Path:
     for place in places:
         if (place / name).is_file():
             return place / name
-    raise DatasetNotFoundError(f"{name} is neither in {' nor in '.join(map(str, places))}.")
+    # Here and not above: nobody who has the lists needs an HTTP client.
+    from facehall_env.datasets.download import FILES, fetch
+
+    return fetch(FILES[name], data_dir() / "lfw")

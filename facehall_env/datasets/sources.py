@@ -1,11 +1,12 @@
 """Files read one after the other from a folder, a tar archive or a zip archive, without unpacking anything.
 
-Nothing is ever written under a name that an archive gives. Members with a name that leaves the archive, links and
-devices are refused all the same: an archive that holds one is not the data set it claims to be.
+Nothing is ever written under a name that an archive gives. Members with a name that leaves the archive, links
+and devices are refused all the same: an archive that holds one is not the data set it claims to be.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import lzma
 import os
@@ -24,6 +25,8 @@ MAX_MEMBER_BYTES: Final = 1 << 28
 """A picture file of more than 256 MiB is taken for a decompression bomb."""
 
 Wanted = Callable[[PurePosixPath], bool]
+Content = bytes | OSError
+"""What a file holds, or why it cannot be read: one unreadable file must not hide the others."""
 
 
 def is_archive(path: Path) -> bool:
@@ -44,20 +47,24 @@ def fingerprint(source: Path, wanted: Wanted) -> dict[str, int | str]:
     if source.is_dir():
         digest, count = hashlib.sha256(), 0
         for name, path in _walk(source, wanted):
-            stat = path.stat()
-            digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+            try:
+                stat = path.stat()
+                state = f"{stat.st_size}\0{stat.st_mtime_ns}"
+            except OSError:  # a link to nowhere; reading it will say so
+                state = "unreadable"
+            digest.update(f"{name}\0{state}\n".encode("utf-8", "surrogateescape"))
             count += 1
         return {"files": count, "sha256": digest.hexdigest()}
     stat = source.stat()
     return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
-def read_files(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Yields the relative path and the content of every wanted file, in a folder's sorted or an archive's own order.
+def read_files(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, Content]]:
+    """Yields path and content of every wanted file: a folder's in sorted order, an archive's in its own.
 
     Args:
-        source: A folder (read recursively, links to folders are not followed), a tar archive (plain, gzip, bzip2,
-            xz; streamed once from start to end) or a zip archive.
+        source: A folder (read recursively, links to folders are not followed), a tar archive (plain, gzip,
+            bzip2, xz; read once from start to end) or a zip archive.
         wanted: Which files to read, by their path relative to the source.
 
     Raises:
@@ -67,7 +74,11 @@ def read_files(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, by
     """
     if source.is_dir():
         for name, path in _walk(source, wanted):
-            yield name, path.read_bytes()
+            try:
+                content: Content = path.read_bytes()
+            except OSError as error:
+                content = error
+            yield name, content
         return
     if not source.is_file():
         raise DatasetNotFoundError(
@@ -75,7 +86,16 @@ def read_files(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, by
         )
     try:
         yield from (_read_zip if source.name.lower().endswith(".zip") else _read_tar)(source, wanted)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        gzip.BadGzipFile,
+        lzma.LZMAError,
+        zlib.error,
+        EOFError,
+        RuntimeError,  # zipfile: a member is encrypted
+        NotImplementedError,  # zipfile: a compression it does not know
+    ) as error:
         raise DatasetError(f"{source} is damaged or cut off ({error}); download or copy it again.") from error
 
 
@@ -91,7 +111,8 @@ def _walk(folder: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, Path]]:
 
 
 def _read_tar(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
-    with tarfile.open(source, "r|*") as archive:
+    # Not the stream mode "r|*": it takes gzip data apart by itself and never looks at their checksum.
+    with tarfile.open(source, "r:*") as archive:
         for member in archive:
             if not (member.isreg() or member.isdir()):
                 kind = "a link" if member.islnk() or member.issym() else "a device"
@@ -107,6 +128,8 @@ def _read_tar(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, byt
                 if len(blob) != member.size:
                     raise EOFError(f"{member.name} ends early")
                 yield name, blob
+        while archive.fileobj is not None and archive.fileobj.read(1 << 20):
+            pass  # the checksum of a compressed archive comes after its last member
 
 
 def _read_zip(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
