@@ -219,7 +219,7 @@ def check_protocol(protocol: str) -> None:
 
 
 def _check_scale(size: int, scale: int, name: str) -> None:
-    if scale != int(scale) or scale < 2:
+    if not isinstance(scale, int | np.integer) or scale < 2:
         raise ValueError(f"scale must be an integer of at least 2, not {scale}")
     if size < scale or size % scale:
         raise ValueError(

@@ -1,0 +1,25 @@
+"""Where the tests find real pictures."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def _data(folder: str, what: str) -> Path:
+    root = Path(os.environ.get("FACEHALL_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    if not (root / folder).is_dir():
+        pytest.skip(f"needs {what}: set FACEHALL_TEST_DATA to a folder that holds {folder}/")
+    return root / folder
+
+
+@pytest.fixture(scope="session")
+def lfw_root() -> Path:
+    """Folder of LFW's archive and people lists."""
+    return _data("lfw", "the pictures of LFW")
+
+
+@pytest.fixture(scope="session")
+def bioid_root() -> Path:
+    """Folder of BioID's archive."""
+    return _data("bioid", "the pictures of BioID")
