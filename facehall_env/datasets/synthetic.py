@@ -1,7 +1,7 @@
 """Drawn faces: the data set that needs no files.
 
-A seeded parametric renderer draws as many different faces as one likes. They are framed as LFW's 128 x 128 centre
-crops are, lose about as much detail when shrunk, and come with their 68 landmarks.
+A seeded parametric renderer draws as many different faces as one likes. They are framed as LFW's 128 x 128
+centre crops are, lose about as much detail when shrunk, and come with their 68 landmarks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WORD = 1 << 32
 
 
 def _generator(seed: int, number: int) -> np.random.Generator:
-    """The random generator of one face: (seed, number) in fixed-width words, so that no two pairs coincide."""
+    """The random generator of one face: fixed-width words, so that no two pairs (seed, number) coincide."""
     words = [seed % _WORD, seed // _WORD, number % _WORD, number // _WORD]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
 
@@ -58,8 +58,8 @@ def draw_face(seed: int, size: int = 128) -> NDArray[np.uint8]:
 class SyntheticFaces:
     """An endless, deterministic data set of drawn faces.
 
-    Face ``index`` depends on (seed, split, index) alone: not on the calls before, not on any global random state.
-    Splits never share a face.
+    Face ``index`` depends on (seed, split, index) alone: not on the calls before, not on any global random
+    state. Splits never share a face.
 
     Args:
         split: "train", "val" or "test".
@@ -92,7 +92,10 @@ class SyntheticFaces:
         return self._count
 
     def __repr__(self) -> str:
-        return f"SyntheticFaces(split={self.split!r}, size={self._count}, seed={self.seed}, image_size={self.shape[0]})"
+        side = self.shape[0]
+        return (
+            f"SyntheticFaces(split={self.split!r}, size={self._count}, seed={self.seed}, image_size={side})"
+        )
 
     def _face(self, index: int) -> np.random.Generator:
         index = self._check_index(index)

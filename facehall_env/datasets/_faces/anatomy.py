@@ -44,7 +44,7 @@ class Anatomy:
 
     @property
     def chin_height(self) -> float:
-        """y of the chin, lowered by an open mouth."""
+        """Height (y) of the chin, lowered by an open mouth."""
         return self.chin + 0.75 * self.mouth_open
 
 
@@ -58,10 +58,10 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
     age = float(rng.beta(1.3, 1.7))
     fullness = normal(0.0, 0.45)
     happy = rng.random() < 0.5
-    smile = rng.uniform(0.3, 1.0) if happy else normal(0.0, 0.14)
-    parted = rng.random() < (0.65 if happy else 0.3)
-    mouth_open = float(rng.gamma(1.8, 1.5)) if parted else 0.0
-    upper_lid = normal(3.6, 0.55) - 0.5 * max(smile, 0) - 0.3 * age
+    smile = rng.uniform(0.35, 1.0) if happy else normal(0.0, 0.14)
+    parted = rng.random() < (0.75 if happy else 0.35)
+    mouth_open = 0.6 + float(rng.gamma(2.2, 1.3)) if parted else 0.0
+    upper_lid = normal(3.9, 0.55) - 0.5 * max(smile, 0) - 0.3 * age
     lower_lid = normal(2.3, 0.3) - 0.6 * max(smile, 0)
     if rng.random() < 0.04:  # eyes nearly shut
         upper_lid, lower_lid = 0.2, 1.2
@@ -89,7 +89,7 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
         lower_lip=max(normal(3.9, 0.8) + 0.5 * feminine - 0.7 * max(smile, 0) - 0.5 * age, 1.6),
         smile=float(smile),
         mouth_open=min(mouth_open, 9.0),
-        cheek_width=normal(41.0, 1.3) + 1.6 * fullness - 1.2 * feminine,
+        cheek_width=normal(42.0, 1.4) + 1.6 * fullness - 1.2 * feminine,
         jaw_squareness=normal(2.35, 0.16) - 0.2 * feminine + 0.12 * fullness,
         jaw_taper=float(np.clip(normal(0.10, 0.05) + 0.04 * feminine - 0.05 * fullness, 0.0, 0.2)),
         chin=normal(65.5, 1.8) - 1.5 * feminine,
@@ -106,6 +106,14 @@ def jaw_line(a: Anatomy, angles: NDArray[np.float64]) -> NDArray[np.float64]:
     out = np.abs(np.sin(angles)) ** power * np.sign(np.sin(angles))
     width = a.cheek_width * (1.0 - a.jaw_taper * down**2)
     return np.stack([width * out, top + (a.chin_height - top) * down], axis=-1)
+
+
+def skull_line(a: Anatomy, grow: float, low: float = 4.0, samples: int = 40) -> NDArray[np.float64]:
+    """Outline of the skull down to y = ``low``, image-left to image-right, ``grow`` units outside the skin."""
+    t = np.linspace(-np.pi / 2, np.pi / 2, samples)
+    out = np.sin(t)
+    x = (a.cheek_width + 0.6 * grow) * np.sign(out) * np.abs(out) ** 0.78
+    return np.stack([x, low + (a.skull_top - grow - low) * np.abs(np.cos(t)) ** 0.85], axis=-1)
 
 
 def landmarks(a: Anatomy) -> NDArray[np.float64]:
@@ -153,7 +161,7 @@ def _mouth(a: Anatomy) -> NDArray[np.float64]:
     """Points 48..67."""
     w, y = a.mouth_width, a.mouth_height
     smile = 2.6 * a.smile
-    gap_up, gap_down = 0.3 * a.mouth_open, 0.9 * a.mouth_open
+    gap_up, gap_down = (0.3 - 0.2 * max(a.smile, 0)) * a.mouth_open, 0.9 * a.mouth_open
 
     def lift(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return -smile * (np.abs(x) ** 1.7) + 0.6 * smile * 0.3

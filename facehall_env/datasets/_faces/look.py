@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facehall_env.datasets._faces.anatomy import Anatomy
+from facehall_env.datasets._faces.colours import Rgb
 from facehall_env.datasets._faces.relief import Light
-
-Rgb = NDArray[np.float64]
 
 _SKIN = np.array(
     [(238, 203, 183), (228, 184, 158), (212, 164, 134), (193, 142, 108), (161, 111, 79), (121, 80, 57), (84, 55, 42)], float
@@ -55,11 +53,11 @@ def _pick(rng: np.random.Generator, options: dict[str, float]) -> str:
 
 def sample_look(a: Anatomy, rng: np.random.Generator) -> Look:
     """Draw colours, style and light for a face of this anatomy."""
-    tone = float(rng.beta(1.1, 1.6))
+    tone = float(rng.beta(0.9, 1.9))
     place = tone * (len(_SKIN) - 1.001)
     base, part = int(place), place % 1
     skin = (_SKIN[base] * (1 - part) + _SKIN[base + 1] * part) * (
-        1 + 0.04 * rng.standard_normal(3).clip(-2, 2)
+        1 + 0.025 * rng.standard_normal(3).clip(-2, 2)
     )
     darkest = tone > 0.55
     choice = (
@@ -89,20 +87,6 @@ def sample_look(a: Anatomy, rng: np.random.Generator) -> Look:
         glasses = _pick(rng, {"wire": 3, "thin": 3, "thick": 2, "round": 1.5, "half": 1.2, "sun": 0.5})
     hat = _pick(rng, {"none": 24, "cap": 1, "scarf": 0.7 + a.feminine, "beanie": 0.5, "band": 0.4})
 
-    azimuth = rng.normal(0, 0.75)
-    elevation = rng.normal(0.45, 0.35)
-    direction = np.array([np.sin(azimuth), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation) + 0.25])
-    direction /= np.linalg.norm(direction)
-    hardness = rng.uniform(0.35, 1.0)
-    warmth = rng.normal(0, 0.07)
-    key = hardness * 0.95 * np.array([1 + warmth, 1.0, 1 - warmth])
-    ambient = (1.08 - 0.85 * hardness) * np.array([1 - 0.5 * warmth, 1.0, 1 + 0.5 * warmth])
-    light = Light(
-        direction.astype(np.float32),
-        key.astype(np.float32),
-        ambient.astype(np.float32),
-        gloss=float(rng.gamma(2.0, 22.0)) * (0.6 + 0.4 * hardness),
-    )
     rouge = np.array([176, 40, 52.0]) * rng.uniform(0.8, 1.1) + rng.normal(0, 12, 3)
     natural = skin * np.array([0.86, 0.64, 0.66]) + np.array([8, -2, 2.0])
     lips = natural * (1 - 0.65 * make_up) + rouge * 0.65 * make_up
@@ -117,12 +101,25 @@ def sample_look(a: Anatomy, rng: np.random.Generator) -> Look:
         style=style,
         parting=float(rng.uniform(-22, 22)),
         volume=float(rng.uniform(1, 9)),
-        hairline=float(rng.normal(-35.0, 3.0) - (6 * a.age if male > 0.5 else 0)),
+        hairline=float(rng.normal(-37.5, 3.0) - (6 * a.age if male > 0.5 else 0)),
         wave=float(rng.beta(0.8, 1.6)),
         beard=beard,
         glasses=glasses,
         hat=hat,
         make_up=make_up,
         freckles=float(rng.random()) if rng.random() < 0.2 * (1 - tone) else 0.0,
-        light=light,
+        light=_sample_light(rng),
+    )
+
+
+def _sample_light(rng: np.random.Generator) -> Light:
+    azimuth, elevation = rng.normal(0, 0.7), rng.normal(0.5, 0.35)
+    direction = np.array([np.sin(azimuth), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation) + 0.3])
+    hardness, warmth = rng.uniform(0.3, 1.0), rng.normal(0, 0.06)
+    return Light(
+        direction=direction / np.linalg.norm(direction),
+        key=hardness * np.array([1 + warmth, 1.0, 1 - warmth]),
+        ambient=(1.1 - 0.8 * hardness) * np.array([1 - 0.5 * warmth, 1.0, 1 + 0.5 * warmth]),
+        exposure=float(np.exp(np.clip(rng.normal(-0.1, 0.13), -0.45, 0.12))),
+        gloss=float(rng.gamma(1.6, 22.0)),
     )
