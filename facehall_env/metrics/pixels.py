@@ -76,6 +76,8 @@ def compare(x: Tensor, y: Tensor, metric: Callable[[Tensor, Tensor], Tensor]) ->
     Raises:
         MetricInputError: If one of the two is no batch of pictures, or if their shapes or devices differ.
     """
+    if x.device != y.device:
+        raise MetricInputError(f"x is on {x.device} but y on {y.device}: move one of them with .to(...)")
     check_pictures(x, "x")
     check_pictures(y, "y")
     if x.shape != y.shape:
@@ -83,8 +85,6 @@ def compare(x: Tensor, y: Tensor, metric: Callable[[Tensor, Tensor], Tensor]) ->
             f"x {tuple(x.shape)} and y {tuple(y.shape)} differ in shape: "
             "each picture needs its own true picture"
         )
-    if x.device != y.device:
-        raise MetricInputError(f"x is on {x.device} but y on {y.device}: move one of them with .to(...)")
     if x.device.type == "mps":
         x, y = x.cpu(), y.cpu()
     # On a CPU a piece should fit the cache, for the phase congruency keeps dozens of maps of each picture;

@@ -46,7 +46,7 @@ def structural_similarity(x: Tensor, y: Tensor) -> Tensor:
     mean_x, mean_y, xx, yy, xy = (rows @ (maps @ columns.T)).unbind()
     mean_xx, mean_yy, mean_xy = mean_x * mean_x, mean_y * mean_y, mean_x * mean_y
     luminance = (2 * mean_xy + C1) / (mean_xx + mean_yy + C1)
-    structure = (2 * (xy - mean_xy) + C2) / (xx - mean_xx + yy - mean_yy + C2)
+    structure = (2 * (xy - mean_xy) + C2) / ((xx - mean_xx) + (yy - mean_yy) + C2)
     return (luminance * structure).mean((1, 2))
 
 
