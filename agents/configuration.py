@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from jsonargparse import ArgumentParser, Namespace
+
+from agents.policies import PolicyConfig
+from agents.reinforce import RecurrentReinforce
 from facehall_env.core import HORIZON, Precision, Reward
 from facehall_env.enhancer import ExtraInput
 from facehall_env.patches import PATCH_SIZE, Boundary
@@ -59,6 +63,11 @@ class NetworkConfig:
     edge_kernel: int | None = None
     tanh_output: bool | None = None
 
+    def overrides(self) -> dict[str, Any]:
+        """The fields that replace the preset's."""
+        values = {name: getattr(self, name) for name in ("extra_inputs", "edge_kernel", "tanh_output")}
+        return {name: value for name, value in values.items() if value is not None}
+
 
 @dataclass
 class PretrainingConfig:
@@ -90,8 +99,9 @@ class RunConfig:
         seed: Of everything random.
         checkpoint_minutes: At most this long between checkpoints.
         keep_checkpoints: How many of the newest stay.
-        log_interval: Updates between two lines of the log.
-        validation_faces: Faces of the validation split that are measured and drawn while training.
+        log_interval: Updates of the enhancer's start and of the warm start between two lines of the log.
+        validation_faces: Faces of the validation split that are measured and drawn while training; 0 for none.
+        validation_interval: Iterations between two measurements.
         progress_bar: Show one.
     """
 
@@ -101,7 +111,73 @@ class RunConfig:
     keep_checkpoints: int = 2
     log_interval: int = 25
     validation_faces: int = 64
+    validation_interval: int = 10
     progress_bar: bool = True
 
 
-Phase = Literal["pretraining", "imitation", "reinforcement"]
+@dataclass
+class Experiment:
+    """One experiment, read and checked.
+
+    Attributes:
+        env: The environment.
+        enhancer: The local enhancement network.
+        pretraining: The enhancer's start.
+        policy: Fields of `agents.policies.PolicyConfig`.
+        agent: Arguments of `agents.reinforce.RecurrentReinforce`.
+        total_timesteps: Environment steps of the agent's learning; 0 only trains the enhancer.
+        run: Where and how often to write.
+    """
+
+    env: EnvironmentConfig
+    enhancer: NetworkConfig
+    pretraining: PretrainingConfig
+    policy: dict[str, Any]
+    agent: dict[str, Any]
+    total_timesteps: int
+    run: RunConfig
+
+
+_OF_THE_TASK = {"channels", "height", "width", "patch_height", "patch_width"}
+_OF_THE_RUN = {
+    "policy",
+    "env",
+    "policy_kwargs",
+    "stats_window_size",
+    "tensorboard_log",
+    "verbose",
+    "seed",
+    "device",
+    "_init_setup_model",
+}
+
+
+def make_parser() -> ArgumentParser:
+    """The parser of `train_agent.py`: YAML files by ``--config``, every field also on the command line."""
+    parser = ArgumentParser(prog="train_agent.py", description="Train an agent and its enhancer.")
+    parser.add_argument(
+        "--config", action="config", help="a YAML file such as configs/demo.yaml; may be repeated"
+    )
+    parser.add_class_arguments(EnvironmentConfig, "env")
+    parser.add_class_arguments(NetworkConfig, "enhancer")
+    parser.add_class_arguments(PretrainingConfig, "pretraining")
+    parser.add_class_arguments(PolicyConfig, "policy", skip=_OF_THE_TASK)
+    parser.add_class_arguments(RecurrentReinforce, "agent", skip=_OF_THE_RUN)
+    parser.add_argument(
+        "--total_timesteps", type=int, default=0, help="environment steps of the agent's learning"
+    )
+    parser.add_class_arguments(RunConfig, "run")
+    return parser
+
+
+def read_experiment(made: Namespace) -> Experiment:
+    """The parsed arguments as an experiment."""
+    return Experiment(
+        env=EnvironmentConfig(**vars(made.env)),
+        enhancer=NetworkConfig(**vars(made.enhancer)),
+        pretraining=PretrainingConfig(**vars(made.pretraining)),
+        policy=dict(vars(made.policy)),
+        agent=dict(vars(made.agent)),
+        total_timesteps=made.total_timesteps,
+        run=RunConfig(**vars(made.run)),
+    )

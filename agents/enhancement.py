@@ -5,12 +5,15 @@ Loss: mean squared error between the enhanced patch and the HR patch at every st
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from agents.buffers import EpisodeBuffer
 from agents.faces import FaceBatches
 from facehall_env.core import HallucinationCore
 
@@ -54,13 +57,72 @@ class EnhancerTrainer:
         """One update from a loss that was computed with gradients."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        return self.apply(loss)
+        return self._apply(loss.detach())
 
-    def apply(self, loss: Tensor) -> EnhancerUpdate:
-        """One update from gradients that have been accumulated already."""
+    def _apply(self, loss: Tensor) -> EnhancerUpdate:
         norm = nn.utils.clip_grad_norm_(self.enhancer.parameters(), self.max_grad_norm)
         self.optimizer.step()
-        return EnhancerUpdate(loss.detach(), norm)
+        return EnhancerUpdate(loss, norm)
+
+    def fit(
+        self,
+        core: HallucinationCore,
+        buffer: EpisodeBuffer,
+        *,
+        updates: int,
+        batch_size: int,
+        generator: torch.Generator,
+        accumulate: bool = False,
+        through_pictures: bool = False,
+    ) -> list[EnhancerUpdate]:
+        """Learn from the patches of collected episodes.
+
+        Args:
+            core: Whose enhancer this is, and whose episodes were collected.
+            buffer: The episodes.
+            updates: How many updates; fewer if the buffer holds no more batches.
+            batch_size: Patches a batch, or episodes where gradients flow through the pictures.
+            generator: Of the order, on the CPU.
+            accumulate: One update from the gradient of the whole buffer instead of one a batch.
+            through_pictures: Play the episodes again and let the gradient flow through the pasted pictures.
+
+        Returns:
+            One report an update.
+        """
+        if through_pictures:
+            losses = self._episode_losses(core, buffer, batch_size, generator)
+        else:
+            losses = self._patch_losses(core, buffer, batch_size, generator)
+        if accumulate:
+            return [self._accumulate(losses)]
+        return [self.step(loss) for loss, _ in itertools.islice(losses, updates)]
+
+    def _patch_losses(
+        self, core: HallucinationCore, buffer: EpisodeBuffer, batch_size: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, float]]:
+        total = buffer.horizon * buffer.rows
+        for inputs, target, inside in buffer.patches(core.geometry, batch_size, generator):
+            yield patch_error(core.enhance(inputs), target, inside), len(target) / total
+
+    def _episode_losses(
+        self, core: HallucinationCore, buffer: EpisodeBuffer, batch_size: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, float]]:
+        order = torch.randperm(buffer.rows, generator=generator).to(core.device)
+        for rows in order.split(batch_size):
+            core.reset(buffer.high_resolution[rows])
+            losses = []
+            for location in buffer.locations[:, rows]:
+                step = core.step_recorded(location, through_pictures=True)
+                losses.append(patch_error(step.enhanced, step.target, step.inside))
+            yield torch.stack(losses).mean(), len(rows) / buffer.rows
+
+    def _accumulate(self, losses: Iterator[tuple[Tensor, float]]) -> EnhancerUpdate:
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros(())
+        for loss, share in losses:
+            (loss * share).backward()  # type: ignore[no-untyped-call]
+            total = total + loss.detach() * share
+        return self._apply(total)
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Use this learning rate from the next update on."""

@@ -107,6 +107,27 @@ class PolicyState(NamedTuple):
     last: Tensor
     initial: Tensor
 
+    def restart(self, rows: Tensor) -> PolicyState:
+        """The memory with some rows at the start of an episode.
+
+        Args:
+            rows: Which ones, bool, (N,).
+        """
+        keep = (~rows).to(self.hidden.dtype)
+        if bool(rows.all()):
+            initial = self.initial[:, :0]
+        elif self.initial.shape[1] and bool(rows.any()):
+            raise ValueError("a policy that looks at I_0 needs all episodes to start together")
+        else:
+            initial = self.initial
+        return PolicyState(
+            self.hidden * keep[:, None],
+            self.cell * keep[:, None],
+            self.visits * keep[:, None],
+            torch.where(rows, torch.full_like(self.last, -1), self.last),
+            initial,
+        )
+
 
 class RecurrentPolicyNetwork(nn.Module):
     """Picture and history to a distribution over places (Eq. (3) and (4) of the paper).

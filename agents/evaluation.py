@@ -1,0 +1,189 @@
+"""Measuring agents on a whole split: walk the same core, hand the pictures to the metrics, keep every image's value."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from agents.faces import face_batch
+from agents.reinforce import RecurrentReinforce
+from agents.rollout import PolicyAgent, distinct_places, walk
+from agents.scripted import CoreAgent, GreedyOracle, RandomPatch, RasterScan
+from facehall_env.core import HallucinationCore, to_uint8, to_unit
+from facehall_env.datasets import FaceDataset
+from facehall_env.metrics import measure
+
+Method = Literal[
+    "bicubic", "random_patch", "raster_scan", "greedy_oracle", "attention_fh", "attention_fh_sampled"
+]
+METHODS: Final[tuple[Method, ...]] = (
+    "bicubic",
+    "random_patch",
+    "raster_scan",
+    "greedy_oracle",
+    "attention_fh",
+    "attention_fh_sampled",
+)
+
+
+@dataclass
+class Measured:
+    """One method on one split.
+
+    Attributes:
+        columns: One value an image: index, id, psnr, psnr_y, ssim, fsim, and of agents coverage and distinct_places.
+        seconds_per_image: Wall-clock time of an image, without reading and measuring it.
+        pictures: The results for the faces that were asked for, uint8, (n, H, W, C).
+    """
+
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+    seconds_per_image: float = 0.0
+    pictures: list[NDArray[np.uint8]] = field(default_factory=list)
+
+    def add(self, **values: Sequence[Any]) -> None:
+        """Append the values of a batch."""
+        for name, column in values.items():
+            self.columns.setdefault(name, []).extend(column)
+
+
+def make_agent(method: Method, agent: RecurrentReinforce | None, seed: int) -> CoreAgent | None:
+    """Who chooses the locations in a method; None where nobody does.
+
+    Args:
+        method: One of `METHODS`.
+        agent: The trained agent, for the methods that need one.
+        seed: Of random choices.
+
+    Raises:
+        ValueError: If the method needs a trained agent and there is none.
+    """
+    if method == "bicubic":
+        return None
+    if method == "random_patch":
+        return RandomPatch(seed)
+    if method == "raster_scan":
+        return RasterScan()
+    if method == "greedy_oracle":
+        return GreedyOracle()
+    if agent is None:
+        raise ValueError(f"{method} needs a trained agent")
+    generator = torch.Generator(agent.device).manual_seed(seed)
+    return PolicyAgent(agent.policy, deterministic=method == "attention_fh", generator=generator)
+
+
+def measure_split(
+    core: HallucinationCore,
+    dataset: FaceDataset,
+    chooser: CoreAgent | None,
+    *,
+    batch_size: int = 64,
+    limit: int | None = None,
+    keep: Sequence[int] = (),
+    progress: str | None = None,
+) -> Measured:
+    """Run one episode a face, every face once, and measure I_T.
+
+    Args:
+        core: Where the episodes run, with the enhancer to be measured.
+        dataset: The split.
+        chooser: Who chooses the locations; None measures I_0.
+        batch_size: Faces side by side.
+        limit: Only the first faces.
+        keep: Indices of the faces whose pictures are kept.
+        progress: Text of a progress bar; None for none.
+
+    Returns:
+        The values of every image.
+    """
+    size = min(len(dataset), limit or len(dataset))
+    result, seconds = Measured(), 0.0
+    for indices in _batches(size, batch_size, progress):
+        faces = face_batch(dataset, indices)
+        recorder = _Recorder(chooser)
+        started = time.perf_counter()
+        if chooser is None:
+            core.reset(faces)
+        else:
+            walk(core, recorder, faces)
+        current = core.current
+        seconds += time.perf_counter() - started
+        values = measure(to_unit(current), to_unit(core.target))
+        result.add(
+            index=list(indices),
+            id=[dataset.id(i) for i in indices],
+            **{name: column.tolist() for name, column in values.items()},
+        )
+        if chooser is not None:
+            places = distinct_places(torch.stack(recorder.locations), core.shape[2])
+            result.add(coverage=core.coverage.tolist(), distinct_places=places.tolist())
+        pictures = to_uint8(current).cpu().numpy()
+        result.pictures += [pictures[i - indices[0]] for i in keep if i in indices]
+    result.seconds_per_image = seconds / size
+    return result
+
+
+def _batches(size: int, batch_size: int, progress: str | None) -> Iterator[range]:
+    with tqdm(total=size, desc=progress, unit="face", disable=progress is None, dynamic_ncols=True) as bar:
+        for start in range(0, size, batch_size):
+            indices = range(start, min(size, start + batch_size))
+            yield indices
+            bar.update(len(indices))
+
+
+class _Recorder:
+    """Passes an agent's choices on and remembers them."""
+
+    def __init__(self, agent: CoreAgent | None) -> None:
+        self.agent = agent
+        self.locations: list[Tensor] = []
+
+    def begin(self, core: HallucinationCore) -> None:
+        if self.agent is not None:
+            self.agent.begin(core)
+
+    def select(self, core: HallucinationCore) -> Tensor:
+        assert self.agent is not None
+        location = self.agent.select(core)
+        self.locations.append(location)
+        return location
+
+
+def budget_in_words(folder: Path) -> str:
+    """What a run folder's networks were trained on and for how long, as a table can say it."""
+    path = folder / "budget.json"
+    if not path.is_file():
+        return "unknown"
+    budget = json.loads(path.read_text())
+    minutes = sum(budget["seconds"].values()) / 60.0
+    parts = [
+        f"{budget['pretraining_patches']:,} patches at random",
+        f"{budget['imitation_episodes']:,} episodes imitating",
+        f"{budget['reinforcement_episodes']:,} of REINFORCE",
+    ]
+    start = f", from {budget['initial_weights']}" if budget["initial_weights"] else ""
+    return f"{'; '.join(parts)}; {minutes:.0f} min on {budget['device']} in {budget['precision']}{start}"
+
+
+def device_in_words(device: torch.device) -> str:
+    """The processor's name, and how many threads compute where it is a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name}, {torch.get_num_threads()} threads"

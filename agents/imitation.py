@@ -1,0 +1,91 @@
+"""A warm start: imitating the greedy oracle, whose error map is known in training."""
+
+from __future__ import annotations
+
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from agents.policies import PolicyConfig
+from agents.rollout import PolicyAgent
+from agents.scripted import ErrorMap
+from facehall_env.core import HallucinationCore
+
+
+def oracle_targets(error_map: Tensor, config: PolicyConfig, temperature: float) -> Tensor:
+    """A distribution over places that prefers those where most is to be won.
+
+    Args:
+        error_map: What every location has to win, (N, H, W).
+        config: Gives the grid of places.
+        temperature: Relative to the best place: one that wins a share `temperature` less is e times less likely.
+
+    Returns:
+        Probabilities, (N, places).
+    """
+    half = config.stride // 2
+    score = error_map[:, half :: config.stride, half :: config.stride].flatten(1)
+    best = score.amax(dim=1, keepdim=True)
+    return ((score - best) / (temperature * best.clamp_min(1e-9))).softmax(dim=1)
+
+
+class Demonstration:
+    """Walks episodes with a mixture of oracle and policy, and keeps what the oracle would have done at every step.
+
+    The states are those that the policy itself runs into (Ross et al. 2011, DAgger), but for the rows that follow the
+    oracle.
+
+    Args:
+        agent: The policy, drawing its places.
+        error_map: The oracle.
+        temperature: Of `oracle_targets`.
+        oracle_share: Probability that a step follows the oracle.
+        generator: On the core's device.
+    """
+
+    def __init__(
+        self,
+        agent: PolicyAgent,
+        error_map: ErrorMap,
+        *,
+        temperature: float,
+        oracle_share: float,
+        generator: torch.Generator,
+    ) -> None:
+        self.agent, self.error_map = agent, error_map
+        self.temperature, self.oracle_share, self.generator = temperature, oracle_share, generator
+        self.targets: list[Tensor] = []
+        self.places: list[Tensor] = []
+
+    def begin(self, core: HallucinationCore) -> None:
+        """Forget the episodes before."""
+        self.agent.begin(core)
+        self.error_map.begin(core)
+        self.targets, self.places = [], []
+
+    @torch.no_grad()
+    def select(self, core: HallucinationCore) -> Tensor:
+        """Ask both, follow one, remember what the oracle said."""
+        network = self.agent.network
+        target = oracle_targets(self.error_map(core), network.config, self.temperature)
+        advised = torch.multinomial(target, 1, generator=self.generator).squeeze(1)
+        before = self.agent.state
+        chosen = network.config.place(self.agent.select(core))
+        follow = torch.rand(core.rows, generator=self.generator, device=core.device) < self.oracle_share
+        place = torch.where(follow, advised, chosen)
+        # The policy remembers what was done, not what it would have done
+        self.agent.state = network.remember(
+            before._replace(
+                hidden=self.agent.state.hidden, cell=self.agent.state.cell, initial=self.agent.state.initial
+            ),
+            place,
+        )
+        self.targets.append(target)
+        self.places.append(place)
+        return network.config.location(place)
+
+
+def imitation_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy between the oracle's distribution and the policy's, a mean over steps and rows."""
+    return -(targets * F.log_softmax(logits, dim=-1)).sum(dim=-1).mean()

@@ -1,0 +1,201 @@
+"""Measuring a training run: from its folder to records, table and picture grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.configuration import Experiment, make_parser, read_experiment
+from agents.evaluation import Measured, Method, budget_in_words, device_in_words, make_agent, measure_split
+from agents.pictures import picture_grid, save_png
+from agents.records import (
+    Record,
+    Table,
+    averages,
+    images_path,
+    load_records,
+    make_table,
+    provenance,
+    save_images,
+    update_records,
+)
+from agents.reinforce import RecurrentReinforce
+from agents.training import make_environment
+from facehall_env.core import to_uint8
+from facehall_env.resample import ProtocolName
+
+_NO_NETWORK = ("bicubic",)
+_LABELS = {
+    "bicubic": "bicubic",
+    "random_patch": "random patch",
+    "raster_scan": "raster scan",
+    "greedy_oracle": "greedy oracle",
+    "attention_fh": "Attention-FH",
+    "attention_fh_sampled": "Attention-FH (sampled)",
+}
+
+
+class Measurement:
+    """One run on one split.
+
+    Args:
+        run: The run folder that a training run wrote.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        records: The records file to update; None: ``records.json`` in the run folder.
+        root: Where the pictures lie, if elsewhere than in training.
+        batch_size: Faces side by side.
+        limit: Only the first faces of the split.
+        seed: Of random locations.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished run.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        split: str = "test",
+        *,
+        records: Path | None = None,
+        root: str | None = None,
+        batch_size: int = 64,
+        limit: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        for name in ("config.yaml", "agent.zip"):
+            if not (run / name).is_file():
+                raise FileNotFoundError(
+                    f"{run} holds no {name}, so no finished run: train with python train_agent.py --config ... "
+                    f"--run.folder {run}"
+                )
+        self.run, self.split, self.batch_size, self.limit, self.seed = run, split, batch_size, limit, seed
+        experiment = read_experiment(make_parser().parse_path(run / "config.yaml"))
+        environment = experiment.env if root is None else replace(experiment.env, root=root)
+        self.experiment: Experiment = replace(experiment, env=environment)
+        self.records_path = records or run / "records.json"
+
+    @property
+    def trained_protocol(self) -> ProtocolName:
+        """The protocol that the run was trained on."""
+        return self.experiment.env.protocol
+
+    def measure(
+        self,
+        protocol: ProtocolName,
+        methods: Sequence[Method],
+        *,
+        faces: int = 6,
+        again: bool = False,
+        progress_bar: bool = True,
+    ) -> None:
+        """Measure methods, writing each one's record as soon as it is known, and draw the grid.
+
+        Args:
+            protocol: ``"aligned"`` or ``"torch7"``.
+            methods: What to measure.
+            faces: How many faces the grid shows, evenly spread over the split.
+            again: Also what the records file has already; otherwise a run that was cut off goes on where it was.
+            progress_bar: Show one.
+        """
+        environment = replace(self.experiment.env, protocol=protocol)
+        env = make_environment(replace(self.experiment, env=environment), self.split)
+        agent = RecurrentReinforce.load(self.run / "agent.zip", env=env)
+        core, dataset = agent.core.replica(reward="terminal"), env.task.dataset
+        size = min(len(dataset), self.limit or len(dataset))
+        keep = [i * size // faces for i in range(min(faces, size))]
+        grid: dict[str, list[NDArray[np.uint8]]] = {}
+        for method in methods:
+            record = self._known(self._blank(method, core, dataset, protocol))
+            path = self._pictures(record, protocol)
+            if record.n == size and path.is_file() and not again:
+                grid[_LABELS[method]] = list(np.load(path))
+                continue
+            measured = measure_split(
+                core,
+                dataset,
+                make_agent(method, agent, self.seed),
+                batch_size=self.batch_size,
+                limit=self.limit,
+                keep=keep,
+                progress=f"{_LABELS[method]}, {protocol}" if progress_bar else None,
+            )
+            self._write(record, measured)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, np.stack(measured.pictures))
+            grid[_LABELS[method]] = measured.pictures
+        self._draw(core, dataset, keep, grid, protocol)
+
+    def table(self, protocol: ProtocolName) -> Table:
+        """The records of this split and protocol as a table."""
+        return make_table(load_records(self.records_path), split=self.split, protocol=protocol)
+
+    def picture_path(self, protocol: ProtocolName) -> Path:
+        """Where the picture grid lies."""
+        return self.run / f"faces-{self.split}-{protocol}.png"
+
+    def _blank(self, method: Method, core: Any, dataset: Any, protocol: ProtocolName) -> Record:
+        """The record without its values."""
+        learned = method not in _NO_NETWORK
+        sampled = method.endswith("_sampled")
+        return Record(
+            method=method.removesuffix("_sampled"),
+            mode="sampled" if sampled else "argmax" if method == "attention_fh" else None,
+            dataset=dataset.name,
+            split=self.split,
+            scale=core.scale,
+            protocol=protocol,
+            preset=self.run.name if learned else "default",
+            precision=core.precision if learned else "float32",
+            seed=self.seed,
+            psnr=0.0,
+            psnr_y=0.0,
+            ssim=0.0,
+            fsim=0.0,
+            n=1,
+            seconds_per_image=0.0,
+            device=device_in_words(core.device),
+            budget=budget_in_words(self.run) if learned else "none",
+            **provenance(),
+        )
+
+    def _known(self, blank: Record) -> Record:
+        """The record of the same thing that was written before, or the blank one."""
+        if not self.records_path.is_file():
+            return blank
+        for record in load_records(self.records_path):
+            if record.key == blank.key and record.budget == blank.budget:
+                return record
+        return blank
+
+    def _write(self, record: Record, measured: Measured) -> None:
+        means = averages(measured.columns)
+        names = ("psnr", "psnr_y", "ssim", "fsim", "coverage", "distinct_places", "n")
+        values = {name: means[name] for name in names if name in means}
+        record = replace(record, seconds_per_image=measured.seconds_per_image, **values, **provenance())
+        save_images(images_path(self.records_path, record), measured.columns)
+        update_records(self.records_path, [record])
+
+    def _pictures(self, record: Record, protocol: ProtocolName) -> Path:
+        return self.run / "pictures" / f"{self.split}-{protocol}-{record.method}-{record.mode}.npy"
+
+    def _draw(
+        self,
+        core: Any,
+        dataset: Any,
+        keep: Sequence[int],
+        grid: dict[str, list[NDArray[np.uint8]]],
+        protocol: ProtocolName,
+    ) -> None:
+        original = np.stack([dataset[i] for i in keep])
+        core.reset(torch.from_numpy(original).permute(0, 3, 1, 2))
+        low = to_uint8(core.low_resolution).cpu().numpy()
+        columns = (
+            {"input": low} | {name: np.stack(pictures) for name, pictures in grid.items()} | {"HR": original}
+        )
+        save_png(self.picture_path(protocol), picture_grid(columns, reference="HR"))

@@ -1,0 +1,306 @@
+"""A training run: the enhancer's start, the warm start, the learning, in one folder that can be taken up again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+import yaml
+from stable_baselines3.common.logger import Logger, configure
+from tqdm.auto import tqdm
+
+from agents.callbacks import AtIteration, Validation
+from agents.checkpoints import CheckpointFolder
+from agents.configuration import Experiment
+from agents.enhancement import EnhancerTrainer, EnhancerUpdate, Pretraining
+from agents.faces import FaceBatches
+from agents.records import git_commit, package_versions
+from agents.reinforce import RecurrentReinforce
+from facehall_env.datasets import load_dataset
+from facehall_env.enhancer import LocalEnhancementNetwork, load_enhancer, make_enhancer
+from facehall_env.env import FaceHallucinationEnv
+
+
+class TrainingRun:
+    """One experiment and its folder.
+
+    The folder holds the configuration as read and as resolved, the command, versions and commit, TensorBoard events,
+    CSV logs, checkpoints and, at the end, ``agent.zip``, ``enhancer.safetensors`` and ``budget.json``.
+
+    Args:
+        experiment: What to do.
+        resolved: The whole configuration as YAML, by which a folder knows its experiment again.
+
+    Raises:
+        ValueError: If the folder holds another experiment, or a setting is out of range.
+        FileNotFoundError: If data or weights are missing.
+    """
+
+    def __init__(self, experiment: Experiment, resolved: str) -> None:
+        self.experiment = experiment
+        self.folder = experiment.run.folder
+        _check_same(self.folder / "config.yaml", resolved)
+        torch.manual_seed(experiment.run.seed)
+        self.env = make_environment(experiment, "train")
+        self.task = self.env.task
+        self.agent = RecurrentReinforce(
+            "RecurrentPolicy",
+            self.env,
+            policy_kwargs=experiment.policy,
+            seed=experiment.run.seed,
+            **experiment.agent,
+        )
+        self.enhancer = self.agent.core.enhancer
+        self.pretraining, self.pretraining_trainer = self._make_pretraining()
+        self.checkpoints = CheckpointFolder(self.folder / "checkpoints", experiment.run.keep_checkpoints)
+        self.seconds = {"pretraining": 0.0, "imitation": 0.0, "reinforcement": 0.0}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "config.yaml").write_text(resolved)
+        with (self.folder / "commands.txt").open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {git_commit()} {command()}\n")
+        (self.folder / "versions.json").write_text(json.dumps(package_versions(), indent=2))
+        self.logger: Logger = configure(str(self.folder), ["csv", "tensorboard"])
+        self.agent.set_logger(self.logger)
+        self.validation = self._make_validation()
+
+    def _make_pretraining(self) -> tuple[Pretraining | None, EnhancerTrainer | None]:
+        settings, run = self.experiment.pretraining, self.experiment.run
+        if not settings.updates:
+            return None, None
+        if not isinstance(self.enhancer, LocalEnhancementNetwork):
+            raise ValueError(
+                "pretraining.updates is set, but the enhancer has nothing to train: name a preset"
+            )
+        trainer = EnhancerTrainer(self.enhancer, learning_rate=settings.learning_rate, betas=settings.betas)
+        faces = FaceBatches(self.task.dataset, settings.batch_size, seed=run.seed, flip=settings.flip)
+        pretraining = Pretraining(
+            self.task.core.replica(reward="terminal"),
+            trainer,
+            faces,
+            updates=settings.updates,
+            learning_rate=settings.learning_rate,
+            warmup=settings.warmup,
+            seed=run.seed,
+        )
+        return pretraining, trainer
+
+    def _make_validation(self) -> Validation | None:
+        run = self.experiment.run
+        if not run.validation_faces:
+            return None
+        env = self.experiment.env
+        name = str(gym.spec(env.id).kwargs["dataset"])
+        faces = load_dataset(name, root=env.root, split="val", **env.data)
+        return Validation(self.agent.core, faces, run.validation_faces, every=run.validation_interval)
+
+    def train(self) -> RecurrentReinforce:
+        """Do what is left to do, and write the results."""
+        self._resume()
+        self._pretrain()
+        self._imitate()
+        self._learn()
+        self._finish()
+        return self.agent
+
+    # --- phases -------------------------------------------------------------------------------------------------
+
+    def _pretrain(self) -> None:
+        pretraining, run = self.pretraining, self.experiment.run
+        if pretraining is None or pretraining.done >= pretraining.updates:
+            return
+        reports: list[EnhancerUpdate] = []
+        with self._phase("pretraining", pretraining.done, pretraining.updates) as phase:
+            while pretraining.done < pretraining.updates:
+                reports.append(pretraining.update())
+                phase.advance()
+                if pretraining.done % run.log_interval == 0:
+                    loss = float(torch.stack([report.loss for report in reports]).mean())
+                    self.logger.record("pretraining/loss", loss)
+                    self.logger.record("pretraining/gradient_norm", float(reports[-1].gradient_norm))
+                    phase.log(pretraining.done, loss=f"{loss:.5f}")
+                    reports = []
+                if pretraining.between_episodes:
+                    phase.checkpoint_if_due()
+        self._checkpoint()
+        if self.validation is not None:
+            self.validation.measure_scan(self.logger)
+            self.logger.dump(pretraining.done)
+
+    def _imitate(self) -> None:
+        agent, run = self.agent, self.experiment.run
+        if not self.experiment.total_timesteps or agent.imitated >= agent.imitation_updates:
+            return
+        with self._phase("imitation", agent.imitated, agent.imitation_updates) as phase:
+            while agent.imitated < agent.imitation_updates:
+                loss = agent.imitate()
+                phase.advance()
+                if agent.imitated % max(1, run.log_interval // 5) == 0:
+                    self.logger.record("imitation/loss", float(loss))
+                    phase.log(agent.imitated, loss=f"{float(loss):.4f}")
+                phase.checkpoint_if_due()
+        self._checkpoint()
+        if self.validation is not None:
+            self.validation.measure(agent.policy, self.logger)
+            self.logger.dump(agent.num_timesteps)
+
+    def _learn(self) -> None:
+        agent, total = self.agent, self.experiment.total_timesteps
+        if agent.num_timesteps >= total:
+            return
+        with self._phase("reinforcement", agent.num_timesteps, total, bar=False) as phase:
+            callbacks: list[Any] = [AtIteration(lambda: phase.checkpoint_if_due())]
+            if self.validation is not None:
+                callbacks.append(self.validation)
+            agent.learn(
+                total - agent.num_timesteps,
+                callback=callbacks,
+                reset_num_timesteps=False,
+                progress_bar=self.experiment.run.progress_bar,
+            )
+        self._checkpoint()
+
+    def _phase(self, name: str, done: int, total: int, *, bar: bool = True) -> _Phase:
+        return _Phase(self, name, done, total, bar=bar and self.experiment.run.progress_bar)
+
+    # --- on disk ------------------------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"agent": self.agent.training_state(), "seconds": dict(self.seconds)}
+        if self.pretraining is not None and self.pretraining_trainer is not None:
+            state["pretraining"] = self.pretraining.state_dict()
+            state["pretraining_optimizer"] = self.pretraining_trainer.state_dict()
+        return state
+
+    def _checkpoint(self) -> None:
+        self.checkpoints.write(self._state())
+
+    def _resume(self) -> None:
+        newest = self.checkpoints.read_newest()
+        if newest is None:
+            return
+        path, state = newest
+        self.agent.load_training_state(state["agent"])
+        self.seconds.update(state["seconds"])
+        if self.pretraining is not None and self.pretraining_trainer is not None:
+            self.pretraining.load_state_dict(state["pretraining"])
+            self.pretraining_trainer.load_state_dict(state["pretraining_optimizer"])
+        print(f"going on from {path}")
+
+    def _finish(self) -> None:
+        self.agent.save(self.folder / "agent.zip")
+        if isinstance(self.enhancer, LocalEnhancementNetwork):
+            self.enhancer.save(self.folder / "enhancer.safetensors")
+        (self.folder / "budget.json").write_text(json.dumps(self.budget(), indent=2))
+        self.logger.close()
+
+    def budget(self) -> dict[str, Any]:
+        """What the run has cost so far: updates, patches, steps, seconds and the device."""
+        settings = self.experiment.pretraining
+        updates = 0 if self.pretraining is None else self.pretraining.done
+        agent = self.agent
+        return {
+            "dataset": self.task.dataset.name,
+            "faces": len(self.task.dataset),
+            "protocol": self.task.core.protocol,
+            "pretraining_updates": updates,
+            "pretraining_patches": updates * settings.batch_size,
+            "imitation_episodes": agent.imitated * agent.imitation_faces,
+            "reinforcement_episodes": agent.num_timesteps // agent.core.horizon,
+            "seconds": {name: round(value) for name, value in self.seconds.items()},
+            "device": str(agent.device),
+            "precision": self.task.core.precision,
+            "seed": self.experiment.run.seed,
+            "initial_weights": str(self.experiment.enhancer.weights or "") or None,
+        }
+
+
+class _Phase:
+    """Progress bar, time and checkpoints of one phase."""
+
+    def __init__(self, run: TrainingRun, name: str, done: int, total: int, *, bar: bool) -> None:
+        self.run, self.name = run, name
+        self.bar = tqdm(
+            total=total, initial=done, desc=name, unit="update", disable=not bar, dynamic_ncols=True
+        )
+        self._written = self._clock = time.monotonic()
+
+    def __enter__(self) -> _Phase:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._count_time()
+        self.bar.close()
+
+    def advance(self) -> None:
+        self.bar.update(1)
+
+    def log(self, step: int, **shown: str) -> None:
+        self.bar.set_postfix(shown)
+        self.run.logger.dump(step)
+
+    def checkpoint_if_due(self) -> None:
+        if time.monotonic() - self._written >= 60.0 * self.run.experiment.run.checkpoint_minutes:
+            self._count_time()
+            self.run._checkpoint()
+            self._written = time.monotonic()
+
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self.run.seconds[self.name] += now - self._clock
+        self._clock = now
+
+
+def make_environment(experiment: Experiment, split: str) -> FaceHallucinationEnv:
+    """The experiment's environment with its enhancer attached."""
+    env = experiment.env
+    made = gym.make(
+        env.id,
+        root=env.root,
+        split=split,
+        horizon=env.horizon,
+        patch_size=env.patch_size,
+        boundary=env.boundary,
+        protocol=env.protocol,
+        reward=env.reward,
+        precision=env.precision,
+        device=env.device,
+        data_options=env.data,
+        disable_env_checker=True,
+    ).unwrapped
+    assert isinstance(made, FaceHallucinationEnv)
+    network = experiment.enhancer
+    if network.weights is not None:
+        made.set_enhancer(load_enhancer(network.weights))
+    else:
+        core = made.core
+        made.set_enhancer(
+            make_enhancer(network.preset, shape=core.shape, patch_size=core.patch_size, **network.overrides())
+        )
+    return made
+
+
+def command() -> str:
+    """The command that started this program, as one could type it again."""
+    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _check_same(path: Path, resolved: str) -> None:
+    """Refuse to mix two experiments in one folder; how long and how often may change."""
+    if not path.is_file():
+        return
+    free = {"total_timesteps", "run"}
+    before, now = yaml.safe_load(path.read_text()), yaml.safe_load(resolved)
+    differing = sorted(
+        name for name in set(before) | set(now) if name not in free and before.get(name) != now.get(name)
+    )
+    if differing:
+        raise ValueError(
+            f"{path.parent} holds another experiment: its {', '.join(differing)} differ; choose another --run.folder, "
+            "or delete the folder"
+        )

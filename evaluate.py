@@ -1,0 +1,66 @@
+"""Measure a training run: ``python evaluate.py measure --run runs/demo``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+from agents.evaluation import METHODS, Method
+from agents.measurement import Measurement
+from facehall_env.resample import ProtocolName
+
+
+def measure(
+    run: Path,
+    split: str = "test",
+    protocols: tuple[ProtocolName, ...] = (),
+    methods: tuple[Method, ...] = METHODS,
+    records: Path | None = None,
+    batch_size: int = 64,
+    limit: int | None = None,
+    faces: int = 6,
+    seed: int = 0,
+    again: bool = False,
+    root: str | None = None,
+    progress_bar: bool = True,
+) -> None:
+    """Measure bicubic, the scripted agents and the trained one on a whole split; write records, table and pictures.
+
+    Args:
+        run: The run folder that train_agent.py wrote.
+        split: train, val or test.
+        protocols: aligned, torch7 or both; by default the one that the run was trained on.
+        methods: What to measure.
+        records: The JSON file to update, with a CSV an image beside it; by default in the run folder.
+        batch_size: Faces side by side.
+        limit: Measure only the first faces of the split.
+        faces: How many faces, evenly spread, the picture grid shows.
+        seed: Of the random locations.
+        again: Measure again what the records file has from this very commit and run already.
+        root: Where the pictures lie, if elsewhere than in training.
+        progress_bar: Show one.
+    """
+    measurement = Measurement(
+        run, split, records=records, root=root, batch_size=batch_size, limit=limit, seed=seed
+    )
+    for protocol in protocols or (measurement.trained_protocol,):
+        measurement.measure(protocol, methods, faces=faces, again=again, progress_bar=progress_bar)
+        print(measurement.table(protocol).markdown())
+        print(f"pictures: {measurement.picture_path(protocol)}")
+    print(f"records: {measurement.records_path}")
+
+
+def main() -> int:
+    """Run the sub-command that was asked for."""
+    try:
+        auto_cli({"measure": measure}, prog="evaluate.py", as_positional=False)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"evaluate.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
