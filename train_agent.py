@@ -1,4 +1,4 @@
-"""Train an agent and its enhancer as a YAML file says: ``python train_agent.py --config configs/demo.yaml``."""
+"""Train an agent and its enhancer: ``python train_agent.py --config configs/demo.yaml``."""
 
 from __future__ import annotations
 

@@ -100,7 +100,8 @@ class RunConfig:
         checkpoint_minutes: At most this long between checkpoints.
         keep_checkpoints: How many of the newest stay.
         log_interval: Updates of the enhancer's start and of the warm start between two lines of the log.
-        validation_faces: Faces of the validation split that are measured and drawn while training; 0 for none.
+        validation_faces: Faces of the validation split that are measured and drawn while training; 0 for
+            none.
         validation_interval: Iterations between two measurements.
         progress_bar: Show one.
     """
@@ -127,6 +128,8 @@ class Experiment:
         agent: Arguments of `agents.reinforce.RecurrentReinforce`.
         total_timesteps: Environment steps of the agent's learning; 0 only trains the enhancer.
         run: Where and how often to write.
+        start_from: An agent file whose policy and enhancer the run starts from; both must have the shapes that
+            are configured here.
     """
 
     env: EnvironmentConfig
@@ -136,6 +139,7 @@ class Experiment:
     agent: dict[str, Any]
     total_timesteps: int
     run: RunConfig
+    start_from: Path | None = None
 
 
 _OF_THE_TASK = {"channels", "height", "width", "patch_height", "patch_width"}
@@ -166,6 +170,12 @@ def make_parser() -> ArgumentParser:
     parser.add_argument(
         "--total_timesteps", type=int, default=0, help="environment steps of the agent's learning"
     )
+    parser.add_argument(
+        "--start_from",
+        type=Path | None,
+        default=None,
+        help="an agent file whose policy and enhancer to start from",
+    )
     parser.add_class_arguments(RunConfig, "run")
     return parser
 
@@ -180,4 +190,5 @@ def read_experiment(made: Namespace) -> Experiment:
         agent=dict(vars(made.agent)),
         total_timesteps=made.total_timesteps,
         run=RunConfig(**vars(made.run)),
+        start_from=made.start_from,
     )

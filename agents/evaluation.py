@@ -1,4 +1,4 @@
-"""Measuring agents on a whole split: walk the same core, hand the pictures to the metrics, keep every image's value."""
+"""Measuring agents on a whole split: walk the same core, measure the pictures, keep every image's value."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Measured:
     """One method on one split.
 
     Attributes:
-        columns: One value an image: index, id, psnr, psnr_y, ssim, fsim, and of agents coverage and distinct_places.
+        columns: One value an image: index, id, psnr, psnr_y, ssim, fsim, and of agents coverage and
+            distinct_places.
         seconds_per_image: Wall-clock time of an image, without reading and measuring it.
         pictures: The results for the faces that were asked for, uint8, (n, H, W, C).
     """
@@ -171,7 +172,7 @@ def budget_in_words(folder: Path) -> str:
         f"{budget['imitation_episodes']:,} episodes imitating",
         f"{budget['reinforcement_episodes']:,} of REINFORCE",
     ]
-    start = f", from {budget['initial_weights']}" if budget["initial_weights"] else ""
+    start = f" after {budget['start_from']}" if budget["start_from"] else ""
     return f"{'; '.join(parts)}; {minutes:.0f} min on {budget['device']} in {budget['precision']}{start}"
 
 

@@ -71,8 +71,8 @@ class Measurement:
         for name in ("config.yaml", "agent.zip"):
             if not (run / name).is_file():
                 raise FileNotFoundError(
-                    f"{run} holds no {name}, so no finished run: train with python train_agent.py --config ... "
-                    f"--run.folder {run}"
+                    f"{run} holds no {name}, so no finished run: train with python train_agent.py "
+                    f"--config ... --run.folder {run}"
                 )
         self.run, self.split, self.batch_size, self.limit, self.seed = run, split, batch_size, limit, seed
         experiment = read_experiment(make_parser().parse_path(run / "config.yaml"))
@@ -100,7 +100,8 @@ class Measurement:
             protocol: ``"aligned"`` or ``"torch7"``.
             methods: What to measure.
             faces: How many faces the grid shows, evenly spread over the split.
-            again: Also what the records file has already; otherwise a run that was cut off goes on where it was.
+            again: Also what the records file has already; otherwise a run that was cut off goes on where it
+                was.
             progress_bar: Show one.
         """
         environment = replace(self.experiment.env, protocol=protocol)

@@ -1,4 +1,4 @@
-"""A training run: the enhancer's start, the warm start, the learning, in one folder that can be taken up again."""
+"""A training run in one folder that can be taken up again: enhancer's start, warm start, learning."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ from facehall_env.env import FaceHallucinationEnv
 class TrainingRun:
     """One experiment and its folder.
 
-    The folder holds the configuration as read and as resolved, the command, versions and commit, TensorBoard events,
-    CSV logs, checkpoints and, at the end, ``agent.zip``, ``enhancer.safetensors`` and ``budget.json``.
+    The folder holds the configuration as read and as resolved, the command, versions and commit, TensorBoard
+    events, CSV logs, checkpoints and, at the end, ``agent.zip``, ``enhancer.safetensors`` and
+    ``budget.json``.
 
     Args:
         experiment: What to do.
@@ -56,6 +57,10 @@ class TrainingRun:
             seed=experiment.run.seed,
             **experiment.agent,
         )
+        if experiment.start_from is not None:
+            # Loading puts the saved enhancer's weights into the environment's, which the agent shares
+            started = RecurrentReinforce.load(experiment.start_from, env=self.env)
+            self.agent.policy.load_state_dict(started.policy.state_dict())
         self.enhancer = self.agent.core.enhancer
         self.pretraining, self.pretraining_trainer = self._make_pretraining()
         self.checkpoints = CheckpointFolder(self.folder / "checkpoints", experiment.run.keep_checkpoints)
@@ -108,7 +113,8 @@ class TrainingRun:
         self._finish()
         return self.agent
 
-    # --- phases -------------------------------------------------------------------------------------------------
+    # --- phases
+    # -------------------------------------------------------------------------------------------------
 
     def _pretrain(self) -> None:
         pretraining, run = self.pretraining, self.experiment.run
@@ -168,7 +174,8 @@ class TrainingRun:
     def _phase(self, name: str, done: int, total: int, *, bar: bool = True) -> _Phase:
         return _Phase(self, name, done, total, bar=bar and self.experiment.run.progress_bar)
 
-    # --- on disk ------------------------------------------------------------------------------------------------
+    # --- on disk
+    # ------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"agent": self.agent.training_state(), "seconds": dict(self.seconds)}
@@ -199,6 +206,11 @@ class TrainingRun:
         (self.folder / "budget.json").write_text(json.dumps(self.budget(), indent=2))
         self.logger.close()
 
+    def _origin(self) -> str | None:
+        """The run or file whose weights this run started from, by name."""
+        origin = self.experiment.start_from or self.experiment.enhancer.weights
+        return None if origin is None else origin.parent.name or origin.name
+
     def budget(self) -> dict[str, Any]:
         """What the run has cost so far: updates, patches, steps, seconds and the device."""
         settings = self.experiment.pretraining
@@ -216,7 +228,7 @@ class TrainingRun:
             "device": str(agent.device),
             "precision": self.task.core.precision,
             "seed": self.experiment.run.seed,
-            "initial_weights": str(self.experiment.enhancer.weights or "") or None,
+            "start_from": self._origin(),
         }
 
 
@@ -301,6 +313,6 @@ def _check_same(path: Path, resolved: str) -> None:
     )
     if differing:
         raise ValueError(
-            f"{path.parent} holds another experiment: its {', '.join(differing)} differ; choose another --run.folder, "
-            "or delete the folder"
+            f"{path.parent} holds another experiment: its {', '.join(differing)} differ; choose another "
+            "--run.folder, or delete the folder"
         )
