@@ -113,8 +113,11 @@ def wheel(tmp_path_factory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    for name in ("facehall_env", "agents", "tests", "benchmarks"):
+    for name in ("facehall_env", "agents"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("tests", "benchmarks"):  # packages that have to stay behind
+        (source / name).mkdir()
+        (source / name / "__init__.py").touch()
     out = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, source, cwd=source)
     (built,) = out.glob("*.whl")
