@@ -46,6 +46,8 @@ class TrainingRun:
     def __init__(self, experiment: Experiment, resolved: str) -> None:
         self.experiment = experiment
         self.folder = experiment.run.folder
+        self._resolved = resolved
+        self.logger: Logger
         _check_same(self.folder / "config.yaml", resolved)
         torch.manual_seed(experiment.run.seed)
         self.env = make_environment(experiment, "train")
@@ -65,13 +67,6 @@ class TrainingRun:
         self.pretraining, self.pretraining_trainer = self._make_pretraining()
         self.checkpoints = CheckpointFolder(self.folder / "checkpoints", experiment.run.keep_checkpoints)
         self.seconds = {"pretraining": 0.0, "imitation": 0.0, "reinforcement": 0.0}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.yaml").write_text(resolved)
-        with (self.folder / "commands.txt").open("a") as file:
-            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {git_commit()} {command()}\n")
-        (self.folder / "versions.json").write_text(json.dumps(package_versions(), indent=2))
-        self.logger: Logger = configure(str(self.folder), ["csv", "tensorboard"])
-        self.agent.set_logger(self.logger)
         self.validation = self._make_validation()
 
     def _make_pretraining(self) -> tuple[Pretraining | None, EnhancerTrainer | None]:
@@ -106,12 +101,26 @@ class TrainingRun:
 
     def train(self) -> RecurrentReinforce:
         """Do what is left to do, and write the results."""
-        self._resume()
-        self._pretrain()
-        self._imitate()
-        self._learn()
-        self._finish()
+        self._open()
+        try:
+            self._resume()
+            self._pretrain()
+            self._imitate()
+            self._learn()
+            self._finish()
+        finally:
+            self.logger.close()
         return self.agent
+
+    def _open(self) -> None:
+        """Write down what is run, by what, and start the logs."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "config.yaml").write_text(self._resolved)
+        with (self.folder / "commands.txt").open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {git_commit()} {command()}\n")
+        (self.folder / "versions.json").write_text(json.dumps(package_versions(), indent=2))
+        self.logger = configure(str(self.folder), ["csv", "tensorboard"])
+        self.agent.set_logger(self.logger)
 
     # --- phases
     # -------------------------------------------------------------------------------------------------
@@ -204,7 +213,6 @@ class TrainingRun:
         if isinstance(self.enhancer, LocalEnhancementNetwork):
             self.enhancer.save(self.folder / "enhancer.safetensors")
         (self.folder / "budget.json").write_text(json.dumps(self.budget(), indent=2))
-        self.logger.close()
 
     def _origin(self) -> str | None:
         """The run or file whose weights this run started from, by name."""

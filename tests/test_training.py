@@ -1,0 +1,232 @@
+"""Training runs and their measurement, from configuration to records, in a size that takes seconds."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import evaluate
+import train_agent
+from agents.checkpoints import CheckpointFolder
+from agents.configuration import make_parser, read_experiment
+from agents.records import load_images, load_records
+from agents.training import TrainingRun
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+SMALL = """
+env:
+  id: FaceHallucination-Synthetic-x4
+  data: {size: 12, image_size: 32}
+  horizon: 3
+  patch_size: [15, 11]
+  device: cpu
+enhancer: {preset: tiny}
+pretraining: {updates: 6, batch_size: 4, warmup: 2}
+policy: {picture_features: 8, history_features: 8, lstm_features: 8, head_channels: 4}
+agent: {n_faces: 2, n_rollouts: 2, imitation_updates: 2, imitation_faces: 2, enhancer_updates: 1, enhancer_batch_size: 4}
+total_timesteps: 36
+run: {checkpoint_minutes: 0.0, log_interval: 2, validation_faces: 3, validation_interval: 1, progress_bar: false}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def make_run(config: Path, folder: Path, *more: str) -> TrainingRun:
+    parser = make_parser()
+    arguments = parser.parse_args(["--config", str(config), "--run.folder", str(folder), *more])
+    return TrainingRun(read_experiment(arguments), parser.dump(arguments, skip_unset=False))
+
+
+def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
+    state = run.agent.training_state()
+    return {**state["policy"], **{f"enhancer.{name}": value for name, value in state["enhancer"].items()}}
+
+
+def test_run_leaves_a_folder_that_can_be_run_again(config: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    make_run(config, folder).train()
+    written = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "commands.txt", "versions.json", "progress.csv", "agent.zip"} <= written
+    assert {"enhancer.safetensors", "budget.json", "checkpoints"} <= written
+    assert any(name.startswith("events.out.tfevents") for name in written)
+    budget = json.loads((folder / "budget.json").read_text())
+    assert budget["pretraining_patches"] == 24
+    assert budget["imitation_episodes"] == 4
+    assert budget["reinforcement_episodes"] == 12
+    header = (folder / "progress.csv").read_text().splitlines()[0].split(",")
+    assert {"pretraining/loss", "imitation/loss", "rollout/psnr_gain", "validation/psnr_gain"} <= set(header)
+    again = make_parser().parse_path(folder / "config.yaml")
+    assert read_experiment(again).total_timesteps == 36
+
+
+@pytest.mark.parametrize("checkpoints_before_the_end", [1, 3, 5, 7])
+def test_interrupted_run_goes_on_bit_for_bit(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints_before_the_end: int
+) -> None:
+    whole = make_run(config, tmp_path / "whole")
+    whole.train()
+
+    class Killed(Exception):
+        pass
+
+    write, written = CheckpointFolder.write, 0
+
+    def write_then_die(folder: CheckpointFolder, state: dict[str, object]) -> Path:
+        nonlocal written
+        path = write(folder, state)
+        written += 1
+        if written == checkpoints_before_the_end:
+            raise Killed
+        return path
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointFolder, "write", write_then_die)
+        with pytest.raises(Killed):
+            make_run(config, tmp_path / "cut").train()
+    resumed = make_run(config, tmp_path / "cut")
+    resumed.train()
+    expected, found = weights(whole), weights(resumed)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+
+
+def test_finished_run_is_left_as_it_is(config: Path, tmp_path: Path) -> None:
+    first = make_run(config, tmp_path / "run")
+    first.train()
+    second = make_run(config, tmp_path / "run")
+    second.train()
+    for name, value in weights(first).items():
+        assert torch.equal(value, weights(second)[name]), name
+
+
+def test_longer_run_goes_on(config: Path, tmp_path: Path) -> None:
+    make_run(config, tmp_path / "run").train()
+    longer = make_run(config, tmp_path / "run", "--total_timesteps", "60")
+    longer.train()
+    assert longer.agent.num_timesteps == 60
+
+
+def test_other_experiment_in_the_folder_is_refused(config: Path, tmp_path: Path) -> None:
+    make_run(config, tmp_path / "run").train()
+    before = (tmp_path / "run" / "config.yaml").read_text()
+    with pytest.raises(ValueError, match="another experiment: its agent differ"):
+        make_run(config, tmp_path / "run", "--agent.n_faces", "3")
+    assert (tmp_path / "run" / "config.yaml").read_text() == before
+
+
+def test_run_starts_from_another(config: Path, tmp_path: Path) -> None:
+    first = make_run(config, tmp_path / "first")
+    first.train()
+    start = str(tmp_path / "first" / "agent.zip")
+    second = make_run(config, tmp_path / "second", "--start_from", start, "--env.protocol", "torch7")
+    for name, value in weights(first).items():
+        assert torch.equal(value, weights(second)[name]), name
+    assert second.budget()["start_from"] == "first"
+
+
+def test_cut_off_checkpoint_is_named(config: Path, tmp_path: Path) -> None:
+    make_run(config, tmp_path / "run").train()
+    newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=newest.name):
+        make_run(config, tmp_path / "run").train()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_configuration_is_read(path: Path) -> None:
+    experiment = read_experiment(make_parser().parse_args(["--config", str(path)]))
+    assert experiment.env.id.startswith("FaceHallucination-")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--env.colour", "red"], "env.colour"),
+        (["--agent.n_faces", "many"], "agent.n_faces"),
+        (["--agent.baseline", "none"], "agent.baseline"),
+        (["--policy.stride", "1.5"], "policy.stride"),
+        (["--pretraining.betas", "[0.9]"], "pretraining.betas"),
+    ],
+)
+def test_unknown_keys_and_wrong_types_are_named(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(arguments)
+    assert named in capsys.readouterr().err
+
+
+def test_unknown_key_in_a_file_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(SMALL + "colour: red\n")
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(["--config", str(config)])
+    assert "colour" in capsys.readouterr().err
+
+
+def test_scripts_train_and_measure(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train_agent.py", "--config", str(config), "--run.folder", "run"])
+    assert train_agent.main() == 0
+    measure = ["evaluate.py", "measure", "--run", "run", "--limit", "5", "--faces", "2", "--batch_size", "2"]
+    monkeypatch.setattr(
+        "sys.argv", [*measure, "--protocols", '["aligned","torch7"]', "--progress_bar", "false"]
+    )
+    assert evaluate.main() == 0
+    out = capsys.readouterr().out
+    assert "Attention-FH" in out
+    assert "faces-test-aligned.png" in out
+    records = load_records("run/records.json")
+    assert len(records) == 12
+    assert {record.protocol for record in records} == {"aligned", "torch7"}
+    argmax = next(r for r in records if r.mode == "argmax" and r.protocol == "aligned")
+    assert argmax.n == 5
+    assert 1.0 <= (argmax.distinct_places or 0) <= 3.0
+    table = next(
+        path for path in Path("run/records").iterdir() if ".aligned.attention_fh.argmax." in path.name
+    )
+    values = load_images(table)
+    assert values["psnr"].mean() == pytest.approx(argmax.psnr, abs=1e-5)
+    assert Path("run/faces-test-torch7.png").stat().st_size > 1000
+
+
+def test_measuring_again_only_measures_what_is_missing(config: Path, tmp_path: Path) -> None:
+    make_run(config, tmp_path / "run").train()
+    run = tmp_path / "run"
+    evaluate.measure(run, limit=4, faces=1, methods=("bicubic",), progress_bar=False)
+    records = load_records(run / "records.json")
+    evaluate.measure(run, limit=4, faces=1, methods=("bicubic", "raster_scan"), progress_bar=False)
+    after = {record.method: record for record in load_records(run / "records.json")}
+    assert after["bicubic"] == records[0]
+    assert after["raster_scan"].n == 4
+
+
+def test_folder_without_a_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "measure", "--run", str(tmp_path)])
+    assert evaluate.main() == 2
+    assert "holds no config.yaml" in capsys.readouterr().err
+
+
+def test_missing_data_are_named_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FACEHALL_DATA", str(tmp_path / "cache"))
+    config = tmp_path / "lfw.yaml"
+    config.write_text(
+        yaml.safe_dump({"env": {"id": "FaceHallucination-LFW-x8", "root": str(tmp_path / "no")}})
+    )
+    monkeypatch.setattr(
+        "sys.argv", ["train_agent.py", "--config", str(config), "--run.folder", str(tmp_path / "run")]
+    )
+    assert train_agent.main() == 2
+    assert str(tmp_path / "no") in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
