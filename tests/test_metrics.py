@@ -260,6 +260,7 @@ GOOD = torch.zeros(2, 3, 32, 32)
         (GOOD, GOOD + 255, "y reaches from 255 to 255, .* black = 0 and white = 1"),
         (GOOD - 1, GOOD, r"x reaches from -1 to -1, .* -1..1 by \(x \+ 1\) / 2"),
         (GOOD, GOOD.to("meta"), "x is on cpu but y on meta"),
+        (GOOD, GOOD.numpy(), "y is a ndarray, but metrics take tensors .* torch.from_numpy"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(metric, x, y, message):

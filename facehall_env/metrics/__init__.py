@@ -1,8 +1,8 @@
 """Image quality as the paper reports it: PSNR, SSIM and FSIM of batches of pictures, on any device.
 
-Every metric takes two batches of the same shape (N, C, H, W), the restored pictures and the true ones, C =
-3 (RGB) or 1 (gray), either uint8 or float with black = 0 and white = 1, and returns one float64 value per
-picture (N,). Floats are first clamped and rounded to 8 bits, since that is the picture a user would save
+Every metric takes two batches of the same shape (N, C, H, W), the restored pictures and the true ones, with
+C = 3 (RGB) or 1 (gray), either uint8 or float with black = 0 and white = 1, and returns one float64 value
+per picture (N,). Floats are first clamped and rounded to 8 bits, since that is the picture a user would save
 and see. No border is cropped. Swapping the two batches changes no value.
 
 Large batches are worked off in small pieces, so that memory stays small and the CPU's cache is used.

@@ -76,6 +76,12 @@ def compare(x: Tensor, y: Tensor, metric: Callable[[Tensor, Tensor], Tensor]) ->
     Raises:
         MetricInputError: If one of the two is no batch of pictures, or if their shapes or devices differ.
     """
+    for name, pictures in (("x", x), ("y", y)):
+        if not isinstance(pictures, Tensor):
+            raise MetricInputError(
+                f"{name} is a {type(pictures).__name__}, but metrics take tensors (N, C, H, W): "
+                "use torch.from_numpy(...).permute(0, 3, 1, 2) for arrays (N, H, W, C)"
+            )
     if x.device != y.device:
         raise MetricInputError(f"x is on {x.device} but y on {y.device}: move one of them with .to(...)")
     check_pictures(x, "x")
