@@ -170,9 +170,11 @@ class LocalEnhancementNetwork(nn.Module):
     _columns: Tensor
 
     def reset_parameters(self) -> None:
-        """Start at N(0, 0.02) with zero biases, as the authors do; He's fan-in where the last layer starts at zero.
+        """Start at N(0, 0.02) with zero biases, as the authors do.
 
-        Twenty-five draws of 0.02 shrink the signal of the narrow presets to nothing, so these take He's scale.
+        Where the last layer starts at zero, the others take He's scale instead: draws of 0.02 shrink the
+        signal of the narrow presets to nothing. The global map starts at a twentieth of it, since a map as
+        loud as the patch but unrelated to it hides what the first convolutions have to learn.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -186,6 +188,11 @@ class LocalEnhancementNetwork(nn.Module):
             last = self.convolutions[-1]
             assert isinstance(last, nn.Conv2d)
             nn.init.zeros_(last.weight)
+            if self.config.global_features:
+                loud = self.global_map[-1]
+                assert isinstance(loud, nn.Linear)
+                with torch.no_grad():
+                    loud.weight.mul_(0.05)
 
     @property
     def needs_initial_patch(self) -> bool:
