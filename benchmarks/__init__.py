@@ -1,0 +1,1 @@
+"""Scripts that measure speed and memory; each writes its record to results/benchmarks."""

@@ -1,0 +1,42 @@
+"""Peak resident memory of a training run: a few updates of each phase with its own batch sizes.
+
+``python -m benchmarks.memory configs/lfw-x8.yaml --env.root data/lfw``; goal: under 6 GiB.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from agents.configuration import make_parser, read_experiment
+from benchmarks.common import write
+
+
+def main() -> None:
+    """Run the training script for one iteration and ask the system what it took."""
+    config, *more = sys.argv[1:]
+    experiment = read_experiment(make_parser().parse_args(["--config", config, *more]))
+    agent = experiment.agent
+    steps = agent["n_faces"] * agent["n_rollouts"] * experiment.env.horizon
+    short = ["--pretraining.updates", "25", "--agent.imitation_updates", "1", "--total_timesteps", str(steps)]
+    with tempfile.TemporaryDirectory() as folder:
+        place = ["--run.folder", str(Path(folder) / "run"), "--run.progress_bar", "false"]
+        command = [sys.executable, "train_agent.py", "--config", config, *more, *short, *place]
+        subprocess.run(command, check=True)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
+    write(
+        f"memory-{Path(config).stem}",
+        {
+            "peak_rss_gib": round(peak, 2),
+            "goal": "peak_rss_gib < 6",
+            "rows": agent["n_faces"] * agent["n_rollouts"],
+            "faces": "memory-mapped",
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
