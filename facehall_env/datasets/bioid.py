@@ -234,7 +234,7 @@ def _number(name: str) -> int:
 
 
 def _choose(sizes: Mapping[str, int], target: int, seed: int) -> set[str]:
-    """Blocks of ``target`` pictures in all, or the most that fit, preferring the first in the seed's order."""
+    """Blocks of ``target`` pictures in all, or the most that fit, early ones in the seed's order first."""
     sums: dict[int, tuple[str, ...]] = {0: ()}
     for name in seeded_order(sizes, seed):
         for total, chosen in sorted(sums.items(), reverse=True):

@@ -3,7 +3,7 @@
 A cache is a folder of two files: ``pixels-*.npy`` (uint8, (N, H, W, C)) and ``index.json`` (ids, source,
 crop, format, fingerprint of the source, checksums). The index is written last and moved into place in one
 step, and it names the pixel file it belongs to, so that a reader sees the old cache or the new one and never
-a mixture. A lock keeps two processes from doing the same work twice; correctness does not depend on it.
+a mixture, without taking a lock. The lock keeps two processes from doing the same work twice.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import json
 import os
 import secrets
 import sys
+import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -37,6 +39,11 @@ FORMAT: Final = 1
 SAMPLED_ROWS: Final = 64
 """Rows whose checksum is compared when a cache is opened; all others are checked when they are first read."""
 INDEX: Final = "index.json"
+ABANDONED_AFTER: Final = 3600.0
+"""Seconds without a write after which a part file is taken for the remains of a killed process."""
+UNWRITABLE: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+)
 
 
 class CacheError(DatasetError):
@@ -204,7 +211,7 @@ def open_cache(
                 return cache  # another process has built it while this one waited
             return _build(recipe, stamp, skip_bad=skip_bad, workers=workers, progress=progress)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in UNWRITABLE:
             raise DatasetError(
                 f"The cache {recipe.directory} cannot be written ({error.strerror}); "
                 "set the environment variable FACEHALL_DATA to a folder with room for it."
@@ -228,21 +235,19 @@ def _open_existing(recipe: Recipe, stamp: Mapping[str, int | str]) -> FaceCache 
     return cache
 
 
-class _exclusive:  # noqa: N801  (used as a statement)
-    """Holds the lock of a cache folder, and says so when it has to wait."""
-
-    def __init__(self, directory: Path) -> None:
-        self._lock = FileLock(directory / ".lock")
-
-    def __enter__(self) -> None:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            print("Waiting for another process that prepares the same pictures.", file=sys.stderr)
-            self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+@contextmanager
+def _exclusive(directory: Path) -> Iterator[None]:
+    """Holds the lock of a cache folder, and says so where it has to wait for it."""
+    lock = FileLock(directory / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print("Waiting for another process that prepares the same pictures.", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _build(
@@ -292,7 +297,7 @@ def _build(
             "skipped": skipped,
         }
         temporary.replace(recipe.directory / pixels)
-        _write_atomically(recipe.directory / INDEX, json.dumps(index, ensure_ascii=False).encode())
+        _write_atomically(recipe.directory / INDEX, json.dumps(index).encode())
     finally:
         temporary.unlink(missing_ok=True)
     _sweep(recipe.directory, keep=pixels)
@@ -362,8 +367,10 @@ def _write_atomically(path: Path, content: bytes) -> None:
 def _sweep(directory: Path, keep: str) -> None:
     """Removes pixel files that no index names any more; one that is still mapped stays readable."""
     for path in directory.glob("pixels-*"):
-        if path.name != keep:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError:  # Windows does not delete a mapped file; the next sweep will
-                continue
+        try:
+            # A part file that somebody writes to is young; one that a killed process left is not.
+            in_use = path.suffix == ".part" and time.time() - path.stat().st_mtime < ABANDONED_AFTER
+            if path.name != keep and not in_use:
+                path.unlink()
+        except OSError:  # gone already, or mapped on a system that keeps such files: the next sweep will
+            continue

@@ -28,7 +28,8 @@ BASE_URL_VARIABLE: Final = "FACEHALL_LFW_URL"
 """Environment variable with the address of a mirror that holds all files under their own names."""
 TIMEOUT: Final = (10.0, 60.0)
 """Seconds to wait for a connection, and for the next bytes."""
-CHUNK: Final = 1 << 18
+CHUNK: Final = 1 << 14
+"""Bytes at a time; what is lost of a chunk when a transfer breaks off has to come again."""
 MAX_CONTINUATIONS: Final = 20
 
 
@@ -192,8 +193,9 @@ class _Download:
                 if response.headers.get("Content-Range") == f"bytes */{start}":
                     self.continued = True
                     return  # nothing was missing but the renaming
-                self.part.unlink()
-                raise requests.exceptions.ChunkedEncodingError("the part on disk does not fit the file")
+                self.part.unlink()  # of another file, and longer than this one
+                self._transfer(url)
+                return
             response.raise_for_status()
             resuming = response.status_code == requests.codes.partial_content and response.headers.get(
                 "Content-Range", ""
@@ -228,6 +230,8 @@ def _reason(error: Exception) -> str:
         return f"HTTP {error.response.status_code}"
     if isinstance(error, requests.Timeout):
         return "no answer in time"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the transfer was cut off; what came is kept, and the next try goes on from there"
     if isinstance(error, requests.ConnectionError):
         return "no connection"
     if isinstance(error, ValueError) and not isinstance(error, requests.RequestException):

@@ -97,6 +97,8 @@ def read_files(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, Co
         NotImplementedError,  # zipfile: a compression it does not know
     ) as error:
         raise DatasetError(f"{source} is damaged or cut off ({error}); download or copy it again.") from error
+    except OSError as error:
+        raise DatasetError(f"{source} cannot be read ({error.strerror or error}).") from error
 
 
 def _walk(folder: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, Path]]:
