@@ -138,6 +138,10 @@ def test_a_value_out_of_place_is_refused_by_the_name_of_its_field(field, value):
         record(**{field: value})
 
 
+def test_a_rounding_error_above_one_is_no_reason_to_lose_a_measurement():
+    assert record(fsim=1.0000000000000002).fsim == pytest.approx(1)
+
+
 def test_numbers_of_numpy_are_kept_as_plain_ones():
     made = record(psnr=np.float32(24.5), n=np.int64(7), coverage=np.float64(1))
     assert (type(made.psnr), type(made.n), type(made.coverage)) == (float, int, float)
@@ -647,10 +651,11 @@ def test_the_command_compares(tmp_path, capsys):
         ("<!-- table: results/r.json paper=1 -->\n<!-- /table -->\n", "p, line 1: paper=1 is neither"),
         ("<!-- table: results/r.json scale=4 scale=8 -->\n<!-- /table -->\n", "p, line 1: scale .* twice"),
         ("<!-- table: scale=4 -->\n<!-- /table -->\n", "p, line 1: no file of records"),
+        ('<!-- table: "r.json -->\n<!-- /table -->\n', "p, line 1: No closing quotation"),
     ],
 )
 def test_a_marker_that_cannot_be_followed_is_refused_by_its_line(page, text, message):
-    with pytest.raises(RecordError, match=message):
+    with pytest.raises(ValueError, match=message):
         render_text(text, name="p")
 
 

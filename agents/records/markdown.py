@@ -89,7 +89,7 @@ def render_text(text: str, root: str | Path = ".", name: str = "text") -> tuple[
             opened, old = number, []
             try:
                 new = f"\n{table_of(shlex.split(mark['arguments']), root).markdown()}\n\n"
-            except (RecordError, FileNotFoundError) as error:
+            except (ValueError, FileNotFoundError) as error:
                 raise type(error)(f"{name}, line {number}: {error}") from None
             out.append(line)
         elif not fence and _CLOSE.fullmatch(line):

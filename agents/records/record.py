@@ -48,6 +48,7 @@ _RANGES = {
     "distinct_places": (0.0, math.inf),
     "seconds_per_image": (0.0, math.inf),
 }
+_SLACK = 1e-6  # a mean of ones may come out a rounding error above one
 _OPTIONAL = ("mode", "coverage", "distinct_places")
 
 
@@ -179,7 +180,7 @@ def _checked(name: str, value: Any) -> Any:
         low, high = _RANGES.get(name, (-math.inf, math.inf))
         if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise RecordError(f"{name} is {value!r}, not a finite number")
-        if not low <= float(value) <= high:
+        if not low - _SLACK <= float(value) <= high + _SLACK:
             raise RecordError(f"{name} is {value!r}, outside [{low:g}, {high:g}]")
         return float(value)
     if name == "versions":
