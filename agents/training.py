@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium as gym
 import torch
 import yaml
-from stable_baselines3.common.logger import Logger, configure
+from stable_baselines3.common.logger import Logger, make_output_format
 from tqdm.auto import tqdm
 
 from agents.callbacks import AtIteration, Validation
@@ -119,7 +119,12 @@ class TrainingRun:
         with (self.folder / "commands.txt").open("a") as file:
             file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {git_commit()} {command()}\n")
         (self.folder / "versions.json").write_text(json.dumps(package_versions(), indent=2))
-        self.logger = configure(str(self.folder), ["csv", "tensorboard"])
+        # The CSV writer starts its file anew, so a run that goes on writes progress-2.csv, progress-3.csv, ...
+        earlier = len(list(self.folder.glob("progress*.csv")))
+        suffix = f"-{earlier + 1}" if earlier else ""
+        kinds = ("csv", "tensorboard")
+        formats = [make_output_format(kind, str(self.folder), suffix) for kind in kinds]
+        self.logger = Logger(str(self.folder), formats)
         self.agent.set_logger(self.logger)
 
     # --- phases

@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved timing, so that noise hits both sides alike, and records of results."""
+"""What the benchmarks share: interleaved timing, so that noise hits both sides alike, and records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a batched rollout of the core costs over the bare forward passes of its enhancer on the same batches.
+"""How much a batched rollout costs over the bare forward passes of its enhancer on the same batches.
 
 ``python -m benchmarks.rollout --preset full --precision bfloat16``; goal: at most 1.15 on a CPU at N = 32.
 """

@@ -25,9 +25,16 @@ env:
 enhancer: {preset: tiny}
 pretraining: {updates: 6, batch_size: 4, warmup: 2}
 policy: {picture_features: 8, history_features: 8, lstm_features: 8, head_channels: 4}
-agent: {n_faces: 2, n_rollouts: 2, imitation_updates: 2, imitation_faces: 2, enhancer_updates: 1, enhancer_batch_size: 4}
+agent:
+  n_faces: 2
+  n_rollouts: 2
+  imitation_updates: 2
+  imitation_faces: 2
+  enhancer_updates: 1
+  enhancer_batch_size: 4
 total_timesteps: 36
-run: {checkpoint_minutes: 0.0, log_interval: 2, validation_faces: 3, validation_interval: 1, progress_bar: false}
+run:
+  {checkpoint_minutes: 0.0, log_interval: 2, validation_faces: 3, validation_interval: 1, progress_bar: false}
 """
 
 
@@ -73,7 +80,7 @@ def test_interrupted_run_goes_on_bit_for_bit(
     whole = make_run(config, tmp_path / "whole")
     whole.train()
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     write, written = CheckpointFolder.write, 0
@@ -83,12 +90,12 @@ def test_interrupted_run_goes_on_bit_for_bit(
         path = write(folder, state)
         written += 1
         if written == checkpoints_before_the_end:
-            raise Killed
+            raise KilledError
         return path
 
     with monkeypatch.context() as patch:
         patch.setattr(CheckpointFolder, "write", write_then_die)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             make_run(config, tmp_path / "cut").train()
     resumed = make_run(config, tmp_path / "cut")
     resumed.train()
@@ -112,6 +119,8 @@ def test_longer_run_goes_on(config: Path, tmp_path: Path) -> None:
     longer = make_run(config, tmp_path / "run", "--total_timesteps", "60")
     longer.train()
     assert longer.agent.num_timesteps == 60
+    assert len((tmp_path / "run" / "progress.csv").read_text().splitlines()) > 3
+    assert (tmp_path / "run" / "progress-2.csv").is_file()
 
 
 def test_other_experiment_in_the_folder_is_refused(config: Path, tmp_path: Path) -> None:
