@@ -8,8 +8,10 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from agents.evaluation import METHODS, Method
-from agents.measurement import Measurement
-from facehall_env.resample import ProtocolName
+from agents.measurement import Measurement, measure_bicubic
+from agents.records import load_records, make_table
+from facehall_env.datasets import load_dataset
+from facehall_env.resample import PROTOCOLS, ProtocolName
 
 
 def measure(
@@ -26,7 +28,7 @@ def measure(
     root: str | None = None,
     progress_bar: bool = True,
 ) -> None:
-    """Measure bicubic, the scripted agents and the trained one on a whole split; write records, table and pictures.
+    """Measure bicubic, the scripted agents and the trained one; write records, a table and pictures.
 
     Args:
         run: The run folder that train_agent.py wrote.
@@ -52,10 +54,39 @@ def measure(
     print(f"records: {measurement.records_path}")
 
 
+def bicubic(
+    dataset: str,
+    records: Path,
+    root: str | None = None,
+    split: str = "test",
+    scales: tuple[int, ...] = (4, 8),
+    protocols: tuple[ProtocolName, ...] = PROTOCOLS,
+    limit: int | None = None,
+    progress_bar: bool = True,
+) -> None:
+    """Measure the enlarged input itself: what every method starts from.
+
+    Args:
+        dataset: lfw, bioid, folder or synthetic.
+        records: The JSON file to update, with a CSV an image beside it.
+        root: Where the pictures lie.
+        split: train, val or test.
+        scales: 4, 8 or both.
+        protocols: aligned, torch7 or both.
+        limit: Measure only the first faces of the split.
+        progress_bar: Show one.
+    """
+    faces = load_dataset(dataset, root=root, split=split)
+    for scale in scales:
+        for protocol in protocols:
+            measure_bicubic(faces, split, scale, protocol, records, limit=limit, progress_bar=progress_bar)
+    print(make_table(load_records(records), split=split).markdown())
+
+
 def main() -> int:
     """Run the sub-command that was asked for."""
     try:
-        auto_cli({"measure": measure}, prog="evaluate.py", as_positional=False)
+        auto_cli({"measure": measure, "bicubic": bicubic}, prog="evaluate.py", as_positional=False)
     except (ValueError, FileNotFoundError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +26,8 @@ from agents.records import (
 )
 from agents.reinforce import RecurrentReinforce
 from agents.training import make_environment
-from facehall_env.core import to_uint8
+from facehall_env.core import HallucinationCore, to_uint8
+from facehall_env.datasets import FaceDataset
 from facehall_env.resample import ProtocolName
 
 _NO_NETWORK = ("bicubic",)
@@ -126,7 +126,7 @@ class Measurement:
                 keep=keep,
                 progress=f"{_LABELS[method]}, {protocol}" if progress_bar else None,
             )
-            self._write(record, measured)
+            write_measured(self.records_path, record, measured)
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, np.stack(measured.pictures))
             grid[_LABELS[method]] = measured.pictures
@@ -140,29 +140,21 @@ class Measurement:
         """Where the picture grid lies."""
         return self.run / f"faces-{self.split}-{protocol}.png"
 
-    def _blank(self, method: Method, core: Any, dataset: Any, protocol: ProtocolName) -> Record:
+    def _blank(
+        self, method: Method, core: HallucinationCore, dataset: FaceDataset, protocol: ProtocolName
+    ) -> Record:
         """The record without its values."""
-        learned = method not in _NO_NETWORK
+        record = blank_record(core, dataset, self.split, self.seed)
+        if method in _NO_NETWORK:
+            return record
         sampled = method.endswith("_sampled")
-        return Record(
+        return replace(
+            record,
             method=method.removesuffix("_sampled"),
             mode="sampled" if sampled else "argmax" if method == "attention_fh" else None,
-            dataset=dataset.name,
-            split=self.split,
-            scale=core.scale,
-            protocol=protocol,
-            preset=self.run.name if learned else "default",
-            precision=core.precision if learned else "float32",
-            seed=self.seed,
-            psnr=0.0,
-            psnr_y=0.0,
-            ssim=0.0,
-            fsim=0.0,
-            n=1,
-            seconds_per_image=0.0,
-            device=device_in_words(core.device),
-            budget=budget_in_words(self.run) if learned else "none",
-            **provenance(),
+            preset=self.run.name,
+            precision=core.precision,
+            budget=budget_in_words(self.run),
         )
 
     def _known(self, blank: Record) -> Record:
@@ -174,21 +166,13 @@ class Measurement:
                 return record
         return blank
 
-    def _write(self, record: Record, measured: Measured) -> None:
-        means = averages(measured.columns)
-        names = ("psnr", "psnr_y", "ssim", "fsim", "coverage", "distinct_places", "n")
-        values = {name: means[name] for name in names if name in means}
-        record = replace(record, seconds_per_image=measured.seconds_per_image, **values, **provenance())
-        save_images(images_path(self.records_path, record), measured.columns)
-        update_records(self.records_path, [record])
-
     def _pictures(self, record: Record, protocol: ProtocolName) -> Path:
         return self.run / "pictures" / f"{self.split}-{protocol}-{record.method}-{record.mode}.npy"
 
     def _draw(
         self,
-        core: Any,
-        dataset: Any,
+        core: HallucinationCore,
+        dataset: FaceDataset,
         keep: Sequence[int],
         grid: dict[str, list[NDArray[np.uint8]]],
         protocol: ProtocolName,
@@ -200,3 +184,63 @@ class Measurement:
             {"input": low} | {name: np.stack(pictures) for name, pictures in grid.items()} | {"HR": original}
         )
         save_png(self.picture_path(protocol), picture_grid(columns, reference="HR"))
+
+
+def blank_record(core: HallucinationCore, dataset: FaceDataset, split: str, seed: int) -> Record:
+    """The record of bicubic enlargement on a split, without its values."""
+    return Record(
+        method="bicubic",
+        dataset=dataset.name,
+        split=split,
+        scale=core.scale,
+        protocol=core.protocol,
+        preset="default",
+        precision="float32",
+        seed=seed,
+        psnr=0.0,
+        psnr_y=0.0,
+        ssim=0.0,
+        fsim=0.0,
+        n=1,
+        seconds_per_image=0.0,
+        device=device_in_words(core.device),
+        budget="none",
+        **provenance(),
+    )
+
+
+def write_measured(path: Path, record: Record, measured: Measured) -> None:
+    """Put the values into the record, the record into its file, and every image's values beside it."""
+    record = replace(
+        record, seconds_per_image=measured.seconds_per_image, **averages(measured.columns), **provenance()
+    )
+    save_images(images_path(path, record), measured.columns)
+    update_records(path, [record])
+
+
+def measure_bicubic(
+    dataset: FaceDataset,
+    split: str,
+    scale: int,
+    protocol: ProtocolName,
+    records: Path,
+    *,
+    limit: int | None = None,
+    progress_bar: bool = True,
+) -> None:
+    """Measure I_0 itself, which needs no run; writes its record.
+
+    Args:
+        dataset: The split's faces.
+        split: Its name.
+        scale: 4 or 8.
+        protocol: ``"aligned"`` or ``"torch7"``.
+        records: The records file to update.
+        limit: Only the first faces.
+        progress_bar: Show one.
+    """
+    height, width, channels = dataset.shape
+    core = HallucinationCore((channels, height, width), scale, protocol=protocol)
+    progress = f"bicubic x{scale}, {protocol}" if progress_bar else None
+    measured = measure_split(core, dataset, None, limit=limit, progress=progress)
+    write_measured(records, blank_record(core, dataset, split, 0), measured)

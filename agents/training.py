@@ -119,7 +119,7 @@ class TrainingRun:
         with (self.folder / "commands.txt").open("a") as file:
             file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {git_commit()} {command()}\n")
         (self.folder / "versions.json").write_text(json.dumps(package_versions(), indent=2))
-        # The CSV writer starts its file anew, so a run that goes on writes progress-2.csv, progress-3.csv, ...
+        # The CSV writer starts its file anew, so a run that goes on writes progress-2.csv and so on
         earlier = len(list(self.folder.glob("progress*.csv")))
         suffix = f"-{earlier + 1}" if earlier else ""
         kinds = ("csv", "tensorboard")

@@ -1,4 +1,4 @@
-"""Render docs/benchmarks.md from the records in results/benchmarks: ``python -m benchmarks.report [--check]``."""
+"""Render docs/benchmarks.md from results/benchmarks: ``python -m benchmarks.report [--check]``."""
 
 from __future__ import annotations
 

@@ -219,7 +219,24 @@ def test_measuring_again_only_measures_what_is_missing(config: Path, tmp_path: P
     assert after["raster_scan"].n == 4
 
 
-def test_folder_without_a_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_bicubic_needs_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bicubic.json"
+    evaluate.bicubic("synthetic", path, limit=3, progress_bar=False)
+    records = load_records(path)
+    assert [(record.scale, record.protocol) for record in records] == [
+        (4, "aligned"),
+        (4, "torch7"),
+        (8, "aligned"),
+        (8, "torch7"),
+    ]
+    by_key = {(record.scale, record.protocol): record.psnr for record in records}
+    assert by_key[4, "aligned"] > by_key[4, "torch7"] > by_key[8, "torch7"]
+    assert "Bicubic" in capsys.readouterr().out
+
+
+def test_folder_without_a_run_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.argv", ["evaluate.py", "measure", "--run", str(tmp_path)])
     assert evaluate.main() == 2
     assert "holds no config.yaml" in capsys.readouterr().err
