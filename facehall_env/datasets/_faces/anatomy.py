@@ -51,14 +51,16 @@ class Anatomy:
 def sample_anatomy(rng: np.random.Generator) -> Anatomy:
     """Draw one face's proportions."""
 
-    def normal(mean: float, deviation: float, reach: float = 2.2) -> float:
-        return mean + deviation * float(np.clip(rng.standard_normal(), -reach, reach))
+    deviates = iter(rng.standard_normal(40).clip(-2.2, 2.2).tolist())
 
-    feminine = float(np.clip(rng.beta(0.6, 0.8), 0, 1))
+    def normal(mean: float, deviation: float) -> float:
+        return mean + deviation * float(next(deviates))
+
+    feminine = float(rng.beta(0.6, 0.8))
     age = float(rng.beta(1.3, 1.7))
     fullness = normal(0.0, 0.45)
     happy = rng.random() < 0.5
-    smile = rng.uniform(0.35, 1.0) if happy else normal(0.0, 0.14)
+    smile = rng.uniform(0.35, 1.0) if happy else normal(0.12, 0.13)
     parted = rng.random() < (0.75 if happy else 0.35)
     mouth_open = 0.6 + float(rng.gamma(2.2, 1.3)) if parted else 0.0
     upper_lid = normal(3.9, 0.55) - 0.5 * max(smile, 0) - 0.3 * age
@@ -90,8 +92,8 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
         smile=float(smile),
         mouth_open=min(mouth_open, 9.0),
         cheek_width=normal(42.0, 1.4) + 1.6 * fullness - 1.2 * feminine,
-        jaw_squareness=normal(2.35, 0.16) - 0.2 * feminine + 0.12 * fullness,
-        jaw_taper=float(np.clip(normal(0.10, 0.05) + 0.04 * feminine - 0.05 * fullness, 0.0, 0.2)),
+        jaw_squareness=normal(2.16, 0.14) - 0.15 * feminine + 0.12 * fullness,
+        jaw_taper=min(max(normal(0.12, 0.04) + 0.04 * feminine - 0.05 * fullness, 0.0), 0.2),
         chin=normal(65.5, 1.8) - 1.5 * feminine,
         skull_top=normal(-65.0, 3.0),
         skew=rng.standard_normal(8).clip(-2, 2),
@@ -125,8 +127,8 @@ def landmarks(a: Anatomy) -> NDArray[np.float64]:
     for side, index in ((-1, slice(17, 22)), (1, slice(26, 21, -1))):
         inner = a.eye_offset - 0.58 * a.brow_length
         x = inner + (1 - t) * a.brow_length
-        y = -a.brow_height - a.brow_arch * np.sin(np.pi * (0.15 + 0.8 * (1 - t))) + a.brow_slope * (0.5 - t)
-        p[index] = np.stack([side * x, y + 0.35 * side * a.skew[0] + 1.2 * (t - 1) ** 2], axis=-1)
+        y = -a.brow_height - a.brow_arch * np.sin(np.pi * (0.05 + 0.75 * (1 - t))) + a.brow_slope * (0.5 - t)
+        p[index] = np.stack([side * x, y + 0.35 * side * a.skew[0] + 0.8 * (t - 1) ** 2], axis=-1)
 
     p[27:31] = np.stack(
         [0.25 * a.skew[1] * np.linspace(0, 1, 4), np.linspace(1.0, a.nose_length - 5.5, 4)], axis=-1

@@ -54,4 +54,4 @@ def draw_beard(canvas: Canvas, a: Anatomy, look: Look, marks: Points, rng: np.ra
     strands = np.stack([root, root + fall], 1)
     half = len(strands) // 2
     canvas.stroke(strands[:half], colour * 0.7)
-    canvas.stroke(strands[half:], (colour * 1.35 + 10).clip(0, 255))
+    canvas.stroke(strands[half:], colour * 1.35 + 10)

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facehall_env.datasets._faces.colours import Rgb
+
 Points = NDArray[np.float64]
 """Points (..., 2) as (x, y) in face units."""
 PointsLike = Points | Sequence[tuple[float, float]]
@@ -19,7 +21,8 @@ Window = tuple[slice, slice]
 LEFT, TOP, SIDE = 80, 68, 160
 """The canvas spans x in [-LEFT, SIDE - LEFT] and y in [-TOP, SIDE - TOP] face units."""
 
-_BITS = 4  # fractional bits of the coordinates handed to OpenCV
+BITS = 4
+"""Fractional bits of the coordinates handed to OpenCV."""
 
 
 @lru_cache(maxsize=256)
@@ -85,7 +88,7 @@ class Canvas:
         self.pixels = round(SIDE * self.scale)
         self.image: Picture = np.zeros((self.pixels, self.pixels, 3), np.uint8)
         self.mask: Picture = np.zeros((self.pixels, self.pixels), np.uint8)
-        one = 1 << _BITS
+        one = 1 << BITS
         self._gain = self.scale * one
         self._shift = np.array([LEFT, TOP]) * self._gain - 0.5 * one + 0.5
 
@@ -93,25 +96,30 @@ class Canvas:
         """Face units (..., 2) to OpenCV's fixed-point pixel coordinates."""
         return (np.asarray(points) * self._gain + self._shift).astype(np.int32)
 
-    def fill(self, points: PointsLike, colour: NDArray[np.float64]) -> None:
+    def thickness(self, width: float) -> int:
+        """Pixels of a stroke ``width`` face units wide."""
+        return max(1, round(width * self.scale))
+
+    def fill(self, points: PointsLike, colour: Rgb) -> None:
         """Fill a polygon of the person with one colour."""
         p = self.to_pixels(points)
-        cv2.fillPoly(self.image, [p], colour.tolist(), cv2.LINE_AA, _BITS)
-        cv2.fillPoly(self.mask, [p], 255, cv2.LINE_8, _BITS)
+        cv2.fillPoly(self.image, [p], colour.tolist(), cv2.LINE_AA, BITS)
+        cv2.fillPoly(self.mask, [p], 255, cv2.LINE_8, BITS)
 
-    def stroke(
-        self, lines: Points | Sequence[PointsLike], colour: NDArray[np.float64], width: float = 0.4
-    ) -> None:
+    def stroke(self, lines: Points | Sequence[PointsLike], colour: Rgb, width: float = 0.4) -> None:
         """Draw opaque polylines of one colour, ``width`` face units wide; an array (n, k, 2) is n lines."""
         p = self.to_pixels(lines) if isinstance(lines, np.ndarray) else [self.to_pixels(q) for q in lines]
-        pixels = max(1, round(width * self.scale))
-        cv2.polylines(self.image, list(p), False, colour.tolist(), pixels, cv2.LINE_AA, _BITS)
+        cv2.polylines(self.image, list(p), False, colour.tolist(), self.thickness(width), cv2.LINE_AA, BITS)
 
     def window(self, points: Points, margin: float) -> Window:
-        """The rectangle around ``points``, ``margin`` units wider on every side, never empty."""
-        x0, y0 = (moved(points.min(axis=0), LEFT - margin, TOP - margin) * self.scale).astype(int).tolist()
-        x1, y1 = (moved(points.max(axis=0), LEFT + margin, TOP + margin) * self.scale).astype(int).tolist()
-        last = self.pixels - 1
+        """The rectangle around ``points`` (n, 2), ``margin`` units wider on every side, never empty."""
+        return self._window(self.to_pixels(points), margin)
+
+    def _window(self, p: NDArray[np.int32], margin: float) -> Window:
+        x, y, w, h = cv2.boundingRect(p)
+        edge, last = round(margin * self.scale) + 1, self.pixels - 1
+        x0, x1 = (x >> BITS) - edge, (x + w >> BITS) + edge
+        y0, y1 = (y >> BITS) - edge, (y + h >> BITS) + edge
         x0, y0 = min(max(x0, 0), last), min(max(y0, 0), last)
         return slice(y0, max(min(y1, last), y0) + 1), slice(x0, max(min(x1, last), x0) + 1)
 
@@ -119,30 +127,28 @@ class Canvas:
         self, shapes: Sequence[Points], window: Window, *, width: float = 0.0, blur: float = 0.0
     ) -> Picture:
         """How much of each pixel polygons cover (strokes when ``width`` > 0), 0..255 over ``window``."""
+        return self._coverage([self.to_pixels(shape) for shape in shapes], window, width, blur)
+
+    def _coverage(self, p: list[NDArray[np.int32]], window: Window, width: float, blur: float) -> Picture:
         rows, columns = window
-        cover = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
-        origin = np.array([columns.start << _BITS, rows.start << _BITS], np.int32)
-        p = [self.to_pixels(shape) - origin for shape in shapes]
+        cover: Picture = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
+        origin = np.array((columns.start << BITS, rows.start << BITS), np.int32)
+        p = [q - origin for q in p]
         if width > 0:
-            pixels = max(1, round(width * self.scale))
-            cv2.polylines(cover, p, False, 255, pixels, cv2.LINE_AA, _BITS)
+            cv2.polylines(cover, p, False, 255, self.thickness(width), cv2.LINE_AA, BITS)
         else:
-            cv2.fillPoly(cover, p, 255, cv2.LINE_AA, _BITS)
+            cv2.fillPoly(cover, p, 255, cv2.LINE_AA, BITS)
         reach = round(1.5 * blur * self.scale)
-        if (
-            reach > 0
-        ):  # a box is enough for edges that the camera blurs again, and far cheaper than a Gaussian
+        if reach:  # a box will do for edges that the camera blurs again, and costs far less than a Gaussian
             cv2.blur(cover, (2 * reach + 1, 2 * reach + 1), dst=cover)
         return cover
 
-    def blend(
-        self, window: Window, cover: Picture, paint: NDArray[np.float64] | Picture, alpha: float
-    ) -> None:
+    def blend(self, window: Window, cover: Picture, paint: Rgb | Picture, alpha: float) -> None:
         """Blend one colour (3,), or a picture of the window's shape, into the window."""
         area = self.image[window]
         if paint.ndim == 1:
             solid = np.empty_like(area)
-            solid[:] = paint.clip(0, 255).astype(np.uint8)
+            cv2.rectangle(solid, (0, 0), solid.shape[1::-1], paint.tolist(), -1)
             paint = solid
         weight = cover * np.float32(alpha / 255)
         cv2.blendLinear(paint, area, weight, 1 - weight, area)
@@ -150,24 +156,26 @@ class Canvas:
     def stain(
         self,
         shapes: Points | Sequence[Points],
-        colour: NDArray[np.float64],
+        colour: Rgb,
         alpha: float = 1.0,
         blur: float = 0.0,
         width: float = 0.0,
     ) -> None:
         """Blend polygons (strokes when ``width`` > 0) of one colour, edges blurred by ``blur`` units."""
         if isinstance(shapes, np.ndarray):
-            shapes, extent = [shapes], shapes
+            extent = self.to_pixels(shapes)
+            p = [extent]
         else:
-            extent = np.concatenate(shapes)
-        window = self.window(extent, 1.5 * blur + 0.5 * width + 1)
-        self.blend(window, self.coverage(shapes, window, width=width, blur=blur), colour, alpha)
+            p = [self.to_pixels(shape) for shape in shapes]
+            extent = np.concatenate(p)
+        window = self._window(extent, 1.5 * blur + 0.5 * width)
+        self.blend(window, self._coverage(p, window, width, blur), colour, alpha)
 
     def lay(self, layer: Picture, shape: PointsLike, hole: PointsLike | None = None) -> None:
         """Show a canvas-sized picture inside a polygon, which becomes part of the person."""
         stencil = np.zeros_like(self.mask)
-        cv2.fillPoly(stencil, [self.to_pixels(shape)], 255, cv2.LINE_8, _BITS)
+        cv2.fillPoly(stencil, [self.to_pixels(shape)], 255, cv2.LINE_8, BITS)
         if hole is not None:
-            cv2.fillPoly(stencil, [self.to_pixels(hole)], 0, cv2.LINE_8, _BITS)
+            cv2.fillPoly(stencil, [self.to_pixels(hole)], 0, cv2.LINE_8, BITS)
         cv2.copyTo(layer, stencil, self.image)
         cv2.bitwise_or(self.mask, stencil, self.mask)

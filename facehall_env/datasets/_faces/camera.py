@@ -19,6 +19,8 @@ _GRID = 64
 _AXIS = (np.arange(_GRID) + 0.5) * (128 / _GRID) - 0.5
 _TARGET = np.stack(np.meshgrid(_AXIS, _AXIS), -1)
 
+_LEVEL = np.linspace(0, 1, 256)[:, None]
+
 
 @dataclass(frozen=True)
 class Pose:
@@ -56,8 +58,8 @@ def back_project(pose: Pose, depth: Field) -> Field:
     inverse = np.linalg.inv(pose.linear)
     flat = moved((_TARGET - pose.offset) @ inverse.T, LEFT - 0.5, TOP - 0.5).astype(np.float32)
     slope = (inverse @ pose.tilt).astype(np.float32)
-    p = flat
-    for _ in range(6):
+    p = flat - np.float32(_EYE_DEPTH) * slope
+    for _ in range(5):
         z = cv2.remap(depth, p, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         p = flat - z[..., None] * slope
     return np.asarray(p, np.float32)
@@ -70,12 +72,13 @@ def take_picture(
     grid = (back_project(pose, depth) + np.float32(0.5)) * np.float32(scale) - np.float32(0.5)
     maps = cv2.resize(grid, (size, size))
     picture = cv2.remap(cv2.blur(image, (3, 3)), maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    picture = cv2.GaussianBlur(picture, (5, 5), float(rng.uniform(0.35, 0.85)) * size / 128)
+    focus = float(rng.uniform(0.35, 0.85)) * size / 128
+    aperture = 2 * max(1, round(2.4 * focus)) + 1
+    picture = cv2.GaussianBlur(picture, (aperture, aperture), focus)
     contrast, gamma = rng.uniform(0.85, 1.1), np.exp(rng.normal(0, 0.12))
-    cast = rng.standard_normal(2).clip(-2, 2) * (0.045, 0.02)
+    cast = rng.standard_normal(2).clip(-2, 2) * (0.045, 0.02) + (0.03, 0)
     gain = np.array([1 + cast[0], 1 + cast[1], 1 - cast[0]])
-    level = np.linspace(0, 1, 256)[:, None]
-    curve = 0.5 + contrast * (level**gamma - 0.5)
+    curve = 0.5 + contrast * (_LEVEL**gamma - 0.5)
     table = np.clip(255 * curve * gain + rng.normal(0, 4), 0, 255).astype(np.uint8)
     picture = cv2.LUT(picture, table[None])
     # Film grain: the sum of two uniform bytes is near enough to a bell, and ten times cheaper than one.

@@ -12,7 +12,7 @@ from facehall_env.datasets._faces.look import Look
 
 def draw_body(canvas: Canvas, a: Anatomy, look: Look, rng: np.random.Generator) -> None:
     """Everything below the chin."""
-    neck = 24 + 4 * (1 - a.feminine) + 2 * a.fullness
+    neck = 22 + 5 * (1 - a.feminine) + 2 * a.fullness
     canvas.fill([(-neck, 20), (neck, 20), (neck + 2, 100), (-neck - 2, 100)], look.skin * 0.94)
     cloth, second = any_colour(rng), any_colour(rng)
     base = a.chin_height + rng.uniform(3, 15)

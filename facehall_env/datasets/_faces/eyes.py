@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 
 from facehall_env.datasets._faces.anatomy import Anatomy
-from facehall_env.datasets._faces.brush import Canvas, Picture, Points, Window, moved, oval, spline
+from facehall_env.datasets._faces.brush import BITS, Canvas, Picture, Points, Window, moved, oval, spline
+from facehall_env.datasets._faces.colours import Rgb
 from facehall_env.datasets._faces.look import Look
 
 _DARK = np.array([18.0, 12.0, 11.0])
-_BITS = 4
 
 
 def eye_outlines(marks: Points) -> tuple[Points, Points]:
@@ -39,19 +39,15 @@ def draw_eyes(canvas: Canvas, a: Anatomy, look: Look, marks: Points, rng: np.ran
     if look.make_up > 0.25:
         lids = [np.concatenate([upper, upper[::-1] - (0, 4)]) for upper in uppers]
         canvas.stain(lids, 0.6 * skin + 0.4 * shadow, 0.6 * look.make_up, 1.0)
-    for upper, lower in zip(uppers, lowers, strict=True):
-        canvas.stain(upper - (0, 1.8), skin * (0.62, 0.52, 0.5), 0.32, 1.1, width=3.0)
-        canvas.stain(moved(lower, 0, 2.6), skin * (0.7, 0.58, 0.58), bag, 0.8, width=1.2)
-    for side, eye, centre, upper, lower in zip(
-        (-1, 1), outlines, iris_centres(a, marks), uppers, lowers, strict=True
-    ):
-        opening = np.concatenate([upper, lower[1:-1]])
-        window = canvas.window(opening, 2.0)
-        ball = _eyeball(canvas, window, a, look, white, centre, eye[3] + (side * 0.9, 0), spokes)
-        under = canvas.coverage([moved(upper, 0, 0.4)], window, width=2.4, blur=0.6)
-        keep = 1 - under.astype(np.float32) * np.float32(0.55 / 255)
-        ball = np.asarray(cv2.multiply(ball, cv2.merge([keep, keep, keep]), dtype=cv2.CV_8U), np.uint8)
-        canvas.blend(window, canvas.coverage([opening], window), ball, 1.0)
+    canvas.stain([upper - (0, 1.8) for upper in uppers], skin * (0.62, 0.52, 0.5), 0.32, 1.1, width=3.0)
+    canvas.stain([moved(lower, 0, 2.6) for lower in lowers], skin * (0.7, 0.58, 0.58), bag, 0.8, width=1.2)
+    openings = [np.concatenate([upper, lower[1:-1]]) for upper, lower in zip(uppers, lowers, strict=True)]
+    window = canvas.window(np.concatenate(openings), 1.0)
+    balls = _eyeballs(canvas, window, a, look, marks, white, spokes)
+    under = canvas.coverage([moved(upper, 0, 0.4) for upper in uppers], window, width=2.4, blur=0.6)
+    keep = 1 - under * np.float32(0.55 / 255)  # shade of the upper lid
+    balls = np.asarray(cv2.multiply(balls, cv2.merge([keep, keep, keep]), dtype=cv2.CV_8U), np.uint8)
+    canvas.blend(window, canvas.coverage(openings, window), balls, 1.0)
 
     canvas.stroke([moved(lower, 0, 0.1) for lower in lowers], skin * (0.72, 0.5, 0.48), 0.5)
     canvas.stain(uppers, _DARK + 0.12 * skin, min(0.55 + lash * 0.4, 1.0), 0.0, width=0.6 + 0.8 * lash)
@@ -67,38 +63,49 @@ def draw_eyes(canvas: Canvas, a: Anatomy, look: Look, marks: Points, rng: np.ran
             canvas.stroke(np.stack([roots, roots + flick], 1), _DARK)
 
 
-def _eyeball(
-    canvas: Canvas,
-    window: Window,
-    a: Anatomy,
-    look: Look,
-    white: Points,
-    centre: Points,
-    tear: Points,
-    spokes: Points,
+def _eyeballs(
+    canvas: Canvas, window: Window, a: Anatomy, look: Look, marks: Points, white: Rgb, spokes: Points
 ) -> Picture:
-    """White, tear duct, iris with spokes and collarette, pupil: a picture of the window."""
-    ball = np.empty((window[0].stop - window[0].start, window[1].stop - window[1].start, 3), np.uint8)
-    ball[:] = white.clip(0, 255).astype(np.uint8)
-    origin = np.array([window[1].start, window[0].start], np.int32) << _BITS
+    """Whites, tear ducts, irises with spokes and collarette, pupils: a picture of the window."""
+    balls = np.empty((window[0].stop - window[0].start, window[1].stop - window[1].start, 3), np.uint8)
+    cv2.rectangle(balls, (0, 0), balls.shape[1::-1], white.tolist(), -1)
+    origin = np.array((window[1].start, window[0].start), np.int32) << BITS
+    centres = iris_centres(a, marks)
+    at = (canvas.to_pixels(np.stack(centres)) - origin).tolist()
 
-    def disc(at: Points, radius: float, colour: Points) -> None:
-        p = (canvas.to_pixels(at) - origin).tolist()
-        r = round(radius * canvas.scale * (1 << _BITS))
-        cv2.circle(ball, p, r, colour.clip(0, 255).tolist(), -1, cv2.LINE_AA, _BITS)
+    def discs(radius: float, colour: Rgb) -> None:
+        for p in at:
+            cv2.circle(
+                balls, p, round(radius * canvas.scale * (1 << BITS)), colour.tolist(), -1, cv2.LINE_AA, BITS
+            )
 
-    disc(tear, 1.5, look.skin * (0.92, 0.62, 0.6))
-    disc(centre, a.iris_radius, look.iris * 0.4)
-    disc(centre, a.iris_radius - 0.55, look.iris)
+    tears = [oval(*marks[k] + nudge, 1.5, 1.5) for k, nudge in ((39, (-0.9, 0)), (42, (0.9, 0)))]
+    cv2.fillPoly(
+        balls,
+        [canvas.to_pixels(t) - origin for t in tears],
+        (look.skin * (0.92, 0.62, 0.6)).tolist(),
+        cv2.LINE_AA,
+        BITS,
+    )
+    discs(a.iris_radius, look.iris * 0.4)
+    discs(a.iris_radius - 0.55, look.iris)
     angle = np.arange(len(spokes)) * (2 * np.pi / len(spokes)) + spokes[0]
     ray = np.stack([np.cos(angle), np.sin(angle)], -1)
-    lines = canvas.to_pixels(np.stack([centre + 1.6 * ray, centre + (a.iris_radius - 0.6) * ray], 1)) - origin
-    for bright in (False, True):
-        tint = (look.iris * (1.45 if bright else 0.68)).clip(0, 255).tolist()
-        cv2.polylines(ball, list(lines[(spokes > 1) == bright]), False, tint, 1, cv2.LINE_AA, _BITS)
-    disc(centre, 2.25, look.iris * (1.12, 0.95, 0.7))
-    disc(centre, 1.6, _DARK * 0.7)
-    return ball
+    star = np.stack([1.6 * ray, (a.iris_radius - 0.6) * ray], 1)
+    stars = canvas.to_pixels(np.stack([centre + star for centre in centres], 1)) - origin
+    for gain, some in ((1.45, spokes > 1), (0.68, spokes <= 1)):
+        cv2.polylines(
+            balls,
+            list(stars[some].reshape(-1, 2, 2)),
+            False,
+            (look.iris * gain).tolist(),
+            1,
+            cv2.LINE_AA,
+            BITS,
+        )
+    discs(2.25, look.iris * (1.12, 0.95, 0.7))
+    discs(1.6, _DARK * 0.7)
+    return balls
 
 
 def draw_catch_lights(

@@ -52,7 +52,7 @@ def draw_glasses(canvas: Canvas, a: Anatomy, look: Look, rng: np.random.Generato
     canvas.stain([moved(r, 0.3, 1.1) for r in rings], look.skin * 0.35, 0.3, 0.6, width=width + 0.5)
     canvas.stroke(rings, frame, width)
     if metal or rng.random() < 0.3:
-        canvas.stroke([r[: len(r) // 3] - (0, 0.2) for r in rings], (frame * 0.4 + 140).clip(0, 255))
+        canvas.stroke([r[: len(r) // 3] - (0, 0.2) for r in rings], frame * 0.4 + 140)
     arm = [(offset + rx - 0.3, y - 0.35 * ry), (a.cheek_width + 4, y - 0.35 * ry - 1)]
     canvas.stroke([mirror(arm, side) for side in (-1, 1)], frame * 0.9, max(0.8 * width, 0.6))
     gap, level = offset - rx + 0.5, y - 0.2 * ry

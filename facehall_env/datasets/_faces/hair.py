@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from facehall_env.datasets._faces.anatomy import Anatomy, skull_line
-from facehall_env.datasets._faces.brush import Canvas, Picture, Points, mirror, moved, spline
+from facehall_env.datasets._faces.brush import SIDE, Canvas, Picture, Points, mirror, moved, spline
 from facehall_env.datasets._faces.look import Look
-from facehall_env.datasets._faces.relief import Field, X, Y
+from facehall_env.datasets._faces.relief import X, Y
 
 _ROOT = -92.0
 """Strands fan out from the point (parting, _ROOT), above the head."""
@@ -16,43 +16,43 @@ _ROOT = -92.0
 
 def strand_layer(canvas: Canvas, look: Look, rng: np.random.Generator) -> Picture:
     """A picture of nothing but hair, the size of the canvas."""
-    grid = (canvas.pixels, canvas.pixels)
-    if look.style == "curly":
-        coarse = rng.standard_normal((40, 40), np.float32)
-        fine = rng.standard_normal((100, 100), np.float32)
-        texture = 0.85 * cv2.resize(coarse, grid, interpolation=cv2.INTER_CUBIC) + 0.4 * cv2.resize(
-            fine, grid
-        )
-        level = cv2.convertScaleAbs(texture, alpha=30 + 10 * look.wave, beta=128)
-    else:
-        level = _strands(look, grid, rng)
-    ramp = np.linspace(-1, 1, 256)[:, None]
-    sheen = np.array([1.0, 0.97, 0.92]) * (0.55 * look.hair + 26)
-    table = look.hair * (1 + 0.85 * np.minimum(ramp, 0)) + sheen * np.maximum(ramp, 0) * 1.6
-    return np.asarray(cv2.applyColorMap(level, table.clip(0, 255).astype(np.uint8)[:, None]), np.uint8)
+    level = _curls(look, rng) if look.style == "curly" else _strands(look, rng)
+    sheen = np.array([1.0, 0.97, 0.92]) * (0.9 * look.hair + 42)
+    table = look.hair * _DIM + sheen * _BRIGHT
+    hair = cv2.applyColorMap(level, table.clip(0, 255).astype(np.uint8)[:, None])
+    return np.asarray(cv2.resize(hair, (canvas.pixels, canvas.pixels)), np.uint8)
 
 
-def _strands(look: Look, grid: tuple[int, int], rng: np.random.Generator) -> Picture:
-    """Gray levels of strands: noise, fine across and long along a fan of lines."""
+_RAMP = np.linspace(-1, 1, 256)[:, None]
+_DIM, _BRIGHT = 1 + 0.85 * np.minimum(_RAMP, 0), np.maximum(_RAMP, 0)
+
+
+def _curls(look: Look, rng: np.random.Generator) -> Picture:
+    """Gray levels of curls, (SIDE, SIDE): the ridges of smooth noise wind like locks."""
+    coarse = cv2.resize(
+        rng.standard_normal((36, 36), np.float32), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC
+    )
+    fine = cv2.resize(rng.standard_normal((80, 80), np.float32), (SIDE, SIDE))
+    texture = cv2.addWeighted(cv2.absdiff(coarse, 0.0), -1.0, fine, 0.55, 0.6)
+    return np.asarray(cv2.add(texture * np.float32(26 + 12 * look.wave), 124.0, dtype=cv2.CV_8U), np.uint8)
+
+
+def _strands(look: Look, rng: np.random.Generator) -> Picture:
+    """Gray levels of strands, (SIDE, SIDE): noise, fine across and long along a fan of lines."""
     short = look.style in ("buzz", "receding", "bald")
     noise = rng.standard_normal((36 if short else 9, 512), np.float32)
-    if short:
-        noise = np.asarray(cv2.blur(noise, (3, 1)), np.float32) * 1.5
     slow = cv2.resize(rng.standard_normal((4, 40), np.float32), (512, 72), interpolation=cv2.INTER_CUBIC)
-    noise = cv2.resize(noise, (512, 72)) * 0.9 + slow * 0.8
-    tile = cv2.convertScaleAbs(noise, alpha=22 + 12 * look.wave, beta=128)
-    x, y = X - np.float32(look.parting), Y - np.float32(_ROOT)
-    along, angle = cv2.cartToPolar(
-        np.broadcast_to(y, (y.size, x.size)).copy(), np.broadcast_to(x, (y.size, x.size)).copy()
-    )
-    angle = np.asarray(angle, np.float32)
-    angle -= np.float32(2 * np.pi) * (angle > np.pi)
+    noise = cv2.addWeighted(cv2.resize(noise, (512, 72)), 1.2, slow, 0.8, 0)
+    tile = cv2.add(noise * np.float32(22 + 12 * look.wave), 128.0, dtype=cv2.CV_8U)
+    x, y = np.broadcast_arrays(X - np.float32(look.parting), Y - np.float32(_ROOT))
+    angle = np.arctan2(x, y)  # 0 straight down
+    along = np.sqrt(x * x + y * y)
     if look.wave > 0.1:
-        swing: Field = along * np.float32(0.08 + 0.2 * look.wave) + np.float32(4) * angle
+        swing = along * np.float32(0.08 + 0.2 * look.wave) + np.float32(4) * angle
         angle += np.float32(0.05 * look.wave) * np.sin(swing)
-    across = cv2.resize(angle * np.float32(120) + np.float32(1024), grid)
-    down = cv2.resize(along * np.float32(0.45), grid)
-    return np.asarray(cv2.remap(tile, across, down, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP), np.uint8)
+    across = angle * np.float32(120) + np.float32(1024)
+    down = along * np.float32(0.45)
+    return np.asarray(cv2.remap(tile, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.uint8)
 
 
 def _falls(a: Anatomy, look: Look) -> bool:
@@ -170,4 +170,4 @@ def _draw_wisps(canvas: Canvas, line: Points, look: Look, rng: np.random.Generat
     lines = np.stack([start - 5 * away, start, start + (away + bend) * reach], 1)
     half = count // 2
     canvas.stroke(lines[:half], look.hair * 0.7)
-    canvas.stroke(lines[half:], (look.hair * 1.2 + 8).clip(0, 255))
+    canvas.stroke(lines[half:], look.hair * 1.2 + 8)

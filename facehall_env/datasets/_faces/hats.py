@@ -60,7 +60,7 @@ def _draw_scarf(canvas: Canvas, a: Anatomy, colour: Rgb, brim: float, rng: np.ra
         x, gain = rng.uniform(-14, 14), rng.uniform(0.6, 1.2)
         side = 1 if x > 0 else -1
         fold = spline([(x, -70), (side * (w + 2), -10), (side * (w + rng.uniform(2, 16)), 60)], 20)
-        tint = (colour * gain).clip(0, 255).tolist()
+        tint = (colour * gain).tolist()
         cv2.polylines(cloth, [canvas.to_pixels(fold)], False, tint, round(2 * canvas.scale), cv2.LINE_AA, 4)
     reach = 2 * round(canvas.scale) + 1
     cloth = np.asarray(cv2.blur(cloth, (reach, reach)), np.uint8)

@@ -66,7 +66,7 @@ def sample_look(a: Anatomy, rng: np.random.Generator) -> Look:
         else int(rng.choice(8, p=[0.14, 0.17, 0.19, 0.17, 0.12, 0.08, 0.06, 0.07]))
     )
     hair = _HAIR[choice] * rng.uniform(0.85, 1.15)
-    grey = float(np.clip((a.age - 0.45) * 1.6 + 0.3 * rng.standard_normal(), 0, 1)) if a.age > 0.3 else 0.0
+    grey = min(max((a.age - 0.45) * 1.6 + 0.3 * rng.standard_normal(), 0.0), 1.0) if a.age > 0.3 else 0.0
     hair = hair * (1 - grey) + np.array([176, 174, 170.0]) * rng.uniform(0.75, 1.2) * grey
     iris = _IRIS[rng.integers(0, 2) if darkest or choice < 2 else rng.integers(0, 6)] * rng.uniform(0.8, 1.25)
     male = 1 - a.feminine
@@ -115,11 +115,11 @@ def sample_look(a: Anatomy, rng: np.random.Generator) -> Look:
 def _sample_light(rng: np.random.Generator) -> Light:
     azimuth, elevation = rng.normal(0, 0.7), rng.normal(0.5, 0.35)
     direction = np.array([np.sin(azimuth), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation) + 0.3])
-    hardness, warmth = rng.uniform(0.3, 1.0), rng.normal(0, 0.06)
+    hardness, warmth = rng.uniform(0.3, 1.0), rng.normal(0.03, 0.06)
     return Light(
         direction=direction / np.linalg.norm(direction),
         key=hardness * np.array([1 + warmth, 1.0, 1 - warmth]),
         ambient=(1.1 - 0.8 * hardness) * np.array([1 - 0.5 * warmth, 1.0, 1 + 0.5 * warmth]),
-        exposure=float(np.exp(np.clip(rng.normal(-0.1, 0.13), -0.45, 0.12))),
+        exposure=float(np.exp(min(rng.normal(-0.06, 0.13), 0.14))),
         gloss=float(rng.gamma(1.6, 22.0)),
     )

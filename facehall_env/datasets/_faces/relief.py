@@ -80,12 +80,10 @@ def make_relief(a: Anatomy) -> Relief:
     """Height fields of one head."""
     detail = _bumps(a)
     radius = (X / (a.cheek_width + 7)) ** 2 + ((Y - 2) / 74) ** 2
-    depth = cv2.GaussianBlur(44 * np.maximum(1 - radius, 0) + detail, (7, 7), 1.2)
-    rim = 0.85  # beyond it the head falls away along the tangent, so that hair at the sides turns from the light
+    depth = cv2.blur(44 * np.maximum(1 - radius, 0) + detail, (3, 3))
+    rim = 0.85  # beyond it the head falls off along the tangent: hair at the sides turns from the light
     inside = np.minimum(radius, rim)
-    surface = (
-        44 * (np.sqrt(1 - inside) - (radius - inside) * np.float32(0.5 / (1 - rim) ** 0.5)) + detail
-    )
+    surface = 44 * (np.sqrt(1 - inside) - (radius - inside) * np.float32(0.5 / (1 - rim) ** 0.5)) + detail
     below = np.clip((Y - 34) * 0.1, 0, 1) * np.clip((radius - 0.72) * 7, 0, 1)
     return Relief(np.asarray(depth, np.float32), surface, below)
 

@@ -21,12 +21,19 @@ def draw_head(canvas: Canvas, a: Anatomy, look: Look, rng: np.random.Generator) 
     flush = rng.uniform(0.02, 0.16) + 0.1 * look.make_up
     red = gaussians(
         *pair(24, 18, 9, 8, flush), (0, a.nose_length - 4, 6, 6, flush), (0, a.chin - 5, 9, 6, 0.5 * flush)
-    )[::2, ::2]
+    )
+    red = cv2.resize(red, (80, 80), interpolation=cv2.INTER_NEAREST)
     mottle = rng.standard_normal((40, 40), np.float32) * np.float32(rng.uniform(0.005, 0.03))
-    mottle = cv2.resize(mottle, red.shape[::-1], interpolation=cv2.INTER_CUBIC)
-    ruddy = np.array([0.0, 1.0, 0.85], np.float32)
-    tone = look.skin.astype(np.float32) * (1 + mottle[..., None] - red[..., None] * ruddy)
-    skin = cv2.resize(cv2.convertScaleAbs(tone), (canvas.pixels, canvas.pixels))
+    mottle = cv2.resize(mottle, (80, 80), interpolation=cv2.INTER_CUBIC)
+    r, g, b = look.skin.tolist()
+    tone = cv2.merge(
+        [
+            cv2.convertScaleAbs(mottle, alpha=r, beta=r),
+            cv2.addWeighted(mottle, g, red, -g, g, dtype=cv2.CV_8U),
+            cv2.addWeighted(mottle, b, red, -0.85 * b, b, dtype=cv2.CV_8U),
+        ]
+    )
+    skin = cv2.resize(tone, (canvas.pixels, canvas.pixels))
     canvas.lay(np.asarray(skin, np.uint8), outline)
 
 
