@@ -139,7 +139,8 @@ def fetch(
     reasons = "".join(f"\n  {failure}" for failure in failures)
     raise DownloadError(
         f"{file.name} could not be downloaded. Get it by hand (any copy with the {file.checksum}) and put it "
-        f"into {destination}, or set {BASE_URL_VARIABLE} to the address of a mirror.{reasons}"
+        f"into {destination}, set {BASE_URL_VARIABLE} to the address of a mirror, or give the folder of an "
+        f"unpacked copy of LFW with its lists as root.{reasons}"
     )
 
 

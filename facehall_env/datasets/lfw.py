@@ -23,6 +23,8 @@ COUNT: Final = 13_233
 SPLITS: Final = ("train", "val", "test", "trainval")
 TRAIN_LIST: Final = "peopleDevTrain.txt"
 TEST_LIST: Final = "peopleDevTest.txt"
+CSV_HEADER: Final = "name,images"
+"""First line of the lists in the copy of LFW on Kaggle, which says ``.csv`` and has no number of people."""
 VARIANTS: Final = ("lfw-funneled", "lfw-deepfunneled", "lfw")
 """Names of the variants as results are labelled; the paper used the first."""
 
@@ -167,6 +169,8 @@ def read_lists(source: Path) -> tuple[People, People]:
 def parse_people(path: Path) -> People:
     """Reads one list: the number of people, then a line ``NAME<TAB>IMAGES`` for each of them.
 
+    The lists of Kaggle's copy are read as well: ``name,images``, then a line ``NAME,IMAGES`` for each.
+
     Raises:
         DatasetError: If the file is not such a list; it names the file and the line.
     """
@@ -178,11 +182,12 @@ def parse_people(path: Path) -> People:
     lines = [line.rstrip("\r") for line in lines]
     while lines and not lines[-1].strip():
         lines.pop()
-    if not lines or not lines[0].strip().isdecimal():
+    tab = "," if lines and lines[0].strip() == CSV_HEADER else "\t"
+    if tab == "\t" and not (lines and lines[0].strip().isdecimal()):
         raise DatasetError(f"{path}: the first line must be the number of people; {advice}")
     people: People = {}
     for number, line in enumerate(lines[1:], start=2):
-        name, _, images = line.partition("\t")
+        name, _, images = line.partition(tab)
         if not name or "/" in name or "\\" in name or not images.strip().isdecimal() or int(images) < 1:
             raise DatasetError(
                 f"{path}, line {number}: expected NAME<TAB>IMAGES, found {line[:60]!r}; {advice}"
@@ -190,7 +195,7 @@ def parse_people(path: Path) -> People:
         if name in people:
             raise DatasetError(f"{path}, line {number}: {name} is listed twice; {advice}")
         people[name] = int(images)
-    if len(people) != int(lines[0]):
+    if tab == "\t" and len(people) != int(lines[0]):
         raise DatasetError(f"{path} announces {int(lines[0])} people and lists {len(people)}; {advice}")
     return people
 
@@ -254,8 +259,9 @@ def _variants_in(folder: Path) -> dict[str, Path]:
         if path.is_file() and is_archive(path) and (name := _variant_of(path)):
             found.setdefault(name, path)
     for path in _folders(folder):
-        if (name := _variant_of(path)) and _holds_people(path):
-            found[name] = path
+        for place in (path, path / path.name):  # Kaggle's copy has the folder twice, one in the other
+            if (name := _variant_of(place)) and place.is_dir() and _holds_people(place):
+                found[name] = place
     return found
 
 
@@ -266,10 +272,11 @@ def _variant_of(path: Path) -> str | None:
 
 
 def _find_list(source: Path, name: str) -> Path:
-    places = [*([source] if source.is_dir() else []), source.parent, data_dir() / "lfw"]
-    for place in places:
-        if (place / name).is_file():
-            return place / name
+    around = [source.parent, source.parent.parent] if source.parent.name == source.name else [source.parent]
+    for place in ([source] if source.is_dir() else []) + around + [data_dir() / "lfw"]:
+        for path in (place / name, (place / name).with_suffix(".csv")):
+            if path.is_file():
+                return path
     # Here and not above: nobody who has the lists needs an HTTP client.
     from facehall_env.datasets.download import FILES, fetch
 

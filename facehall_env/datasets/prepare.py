@@ -16,7 +16,7 @@ from typing import Final
 from facehall_env.datasets import bioid, folder, lfw
 from facehall_env.datasets.cache import CacheError, FaceCache, Recipe, data_dir, open_cache
 from facehall_env.datasets.download import download_lfw
-from facehall_env.datasets.errors import BadPicturesError, DatasetError, DatasetNotFoundError
+from facehall_env.datasets.errors import BadPicturesError, DatasetError
 
 PREPARABLE: Final = ("lfw", "bioid", "folder")
 
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"  {file}: {reason}", file=sys.stderr)
         print("Replace them, or leave them out with --skip-bad.", file=sys.stderr)
         return 1
-    except (DatasetError, DatasetNotFoundError) as error:
+    except (DatasetError, OSError) as error:
         print(f"facehall-prepare: {error}", file=sys.stderr)
         return 1
     if not options.quiet:

@@ -3,7 +3,8 @@
 import io
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.datasets.errors import BadPicturesError, DatasetError, DatasetNotFoundError
-from facehall_env.datasets.lfw import LFW, parse_people
+from facehall_env.datasets.lfw import LFW, find_pictures, parse_people, recipe
 from facehall_env.resample import Resampler
 
 from .samples import TEST, TRAIN, encode, noise, pack, people_list, write_files
@@ -98,6 +99,19 @@ def test_every_variant_is_found_as_folder_and_archive(
     where = {"folder": root / folder, "archive": root / f"{name}.tgz"}.get(kind, root)
     faces = load_dataset("lfw", root=str(where), split="test")
     assert (faces.name, ids(faces)) == (name, listed(TEST))
+
+
+def test_the_copy_on_kaggle_is_read_with_its_folder_in_the_folder_and_its_csv_lists(
+    tmp_path: Path, lfw_pictures: dict[str, bytes]
+) -> None:
+    root = tmp_path / "lfw-dataset"
+    write_files(root / "lfw-deepfunneled" / "lfw-deepfunneled", lfw_pictures)
+    for name, people in (("Train", TRAIN), ("Test", TEST)):
+        rows = "".join(f"{person},{count}\r\n" for person, count in people.items())
+        write_files(root, {f"peopleDev{name}.csv": f"name,images\r\n{rows}".encode()})
+    for where in (root, root / "lfw-deepfunneled", root / "lfw-deepfunneled" / "lfw-deepfunneled"):
+        faces = load_dataset("lfw", root=where, split="trainval")
+        assert (faces.name, ids(faces)) == ("lfw-deepfunneled", listed(TRAIN))
 
 
 def test_the_default_root_is_the_download_folder(small_lfw: Path, data_folder: Path) -> None:
@@ -273,13 +287,21 @@ def test_a_gray_picture_gets_three_channels(small_lfw: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def real(lfw_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, LFW]]:
-    """The real pictures; their cache has 650 MB, so it goes when the tests of this file are done."""
-    folder = tmp_path_factory.mktemp("real-lfw")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACEHALL_DATA", str(folder))
-        yield {split: LFW(lfw_root, split) for split in ("train", "val", "trainval", "test")}
-    shutil.rmtree(folder)
+def real(lfw_root: Path) -> dict[str, LFW]:
+    """The real pictures, out of the cache of whoever runs the tests: its 650 MB are written once."""
+    return {split: LFW(lfw_root, split) for split in ("train", "val", "trainval", "test")}
+
+
+@pytest.mark.slow
+def test_the_real_pictures_are_decoded_exactly(real: dict[str, LFW], lfw_root: Path) -> None:
+    items = islice(recipe(*find_pictures(lfw_root)).items(), 0, None, 500)
+    cache = real["test"].cache
+    compared = 0
+    for item in items:
+        expected = np.asarray(Image.open(io.BytesIO(item.data)))[61:189, 61:189]
+        np.testing.assert_array_equal(cache.read(cache.rows[item.id]), expected)
+        compared += 1
+    assert compared == len(range(0, 13_233, 500))
 
 
 @pytest.mark.slow
