@@ -1,18 +1,23 @@
 """Where a patch lies: the geometry of locations, crops and pastes, and nothing else.
 
-A location is the row-major index of the *centre* of a patch (methods, "The MDP"): ``row, column = divmod(location,
-width)`` and the top-left corner is ``(row - h // 2, column - w // 2)``, for the paper's 60x45 patch ``(row - 30,
-column - 22)``. Every location is legal, so patches hang over the border. Pictures are therefore kept on a *canvas*: the
-picture inside a margin of zeros (mid-gray in [-1, 1]) wide enough for every patch. On it a crop is one gather and a
-paste one scatter for a whole batch, without branches and without reading anything back from the device.
+A location is the row-major index of the *centre* of a patch: ``row, column = divmod(location,
+width)``. The top-left corner is ``(row - h // 2, column - w // 2)``, for the paper's 60x45 patch
+``(row - 30, column - 22)``.
+
+Every location is legal, so patches hang over the border. Pictures are therefore kept on a *canvas*:
+the picture inside a margin of zeros (mid-gray in [-1, 1]) wide enough for every patch. On it a crop
+is one gather and a paste one scatter for a whole batch, without branches and without reading
+anything back from the device.
 """
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
+
+from facehall_env.arguments import one_of, size_of_patch
 
 Boundary = Literal["pad", "clamp"]
 PATCH_SIZE: Final = (60, 45)
@@ -26,8 +31,8 @@ class PatchGeometry:
         height: Rows H of the picture.
         width: Columns W of the picture.
         patch_size: Rows h and columns w of the patch, each at most the picture's.
-        boundary: ``"pad"`` leaves the location alone and fills what lies outside with zeros, ``"clamp"`` moves the
-            patch inside the picture.
+        boundary: ``"pad"`` leaves the location alone and fills what lies outside with zeros, ``"clamp"``
+            moves the patch inside the picture.
         device: Where the index tables live.
 
     Raises:
@@ -42,15 +47,12 @@ class PatchGeometry:
         boundary: Boundary = "pad",
         device: torch.device | str = "cpu",
     ) -> None:
-        rows, columns = patch_size
-        if not (0 < rows <= height and 0 < columns <= width):
+        rows, columns = size_of_patch(patch_size)
+        if rows > height or columns > width:
             raise ValueError(
-                f"patch_size is {rows}x{columns}, but it must be at least 1x1 and fit the {height}x{width} picture"
+                f"patch_size is {rows}x{columns}, but a patch must fit the picture of {height}x{width}"
             )
-        if boundary not in get_args(Boundary):
-            raise ValueError(
-                f"boundary is {boundary!r}, but it must be one of {', '.join(get_args(Boundary))}"
-            )
+        one_of("boundary", boundary, Boundary)
         self.height, self.width = height, width
         self.rows, self.columns = rows, columns
         self.boundary = boundary
@@ -70,8 +72,12 @@ class PatchGeometry:
         """The number of locations, H*W."""
         return self.height * self.width
 
+    def legal(self, location: Tensor) -> bool:
+        """Whether all locations are in [0, H*W); waits for the device."""
+        return not bool(((location < 0) | (location >= self.locations)).any())
+
     def corners(self, location: Tensor) -> tuple[Tensor, Tensor]:
-        """Top row and left column of the patches, in picture coordinates (negative above and left of the picture).
+        """Top row and left column of the patches; negative where a patch begins outside the picture.
 
         Args:
             location: Locations in [0, H*W), int64, shape (N,).
@@ -139,7 +145,7 @@ class PatchGeometry:
 
     def to_picture(self, canvas: Tensor) -> Tensor:
         """The picture on a canvas, as a view of shape (N, C, H, W)."""
-        whole = canvas.unflatten(2, (self.canvas_height, self.canvas_width))
+        whole = canvas.view(*canvas.shape[:2], self.canvas_height, self.canvas_width)
         return whole[:, :, self.above : self.above + self.height, self.left : self.left + self.width]
 
     def crop(self, canvas: Tensor, window: Tensor) -> Tensor:
@@ -153,12 +159,13 @@ class PatchGeometry:
             A new tensor of shape (N, C, h, w).
         """
         index = window[:, None, :].expand(-1, canvas.shape[1], -1)
-        return canvas.gather(2, index).unflatten(2, (self.rows, self.columns))
+        return canvas.gather(2, index).view(*canvas.shape[:2], self.rows, self.columns)
 
     def paste(self, canvas: Tensor, window: Tensor, patch: Tensor, inside: Tensor) -> Tensor:
         """Put patches back; what they hold outside the picture is dropped, so the margin stays zero.
 
-        Writes into `canvas` where no gradient is recorded, and into a copy where one is.
+        Writes into `canvas` unless a gradient is, or was, recorded for it: then into a copy, which is cut off
+        from the graph where recording is switched off.
 
         Args:
             canvas: Shape (N, C, canvas_height * canvas_width).
@@ -171,7 +178,7 @@ class PatchGeometry:
         """
         index = window[:, None, :].expand(-1, canvas.shape[1], -1)
         values = torch.where(inside, patch, patch.new_zeros(())).flatten(2)
-        if torch.is_grad_enabled() and (values.requires_grad or canvas.requires_grad):
+        if canvas.requires_grad or values.requires_grad:
             return canvas.scatter(2, index, values)
         return canvas.scatter_(2, index, values)
 
