@@ -40,7 +40,7 @@ def measure(
         limit: Measure only the first faces of the split.
         faces: How many faces, evenly spread, the picture grid shows.
         seed: Of the random locations.
-        again: Measure again what the records file has from this very commit and run already.
+        again: Also measure what the records file has of this run already.
         root: Where the pictures lie, if elsewhere than in training.
         progress_bar: Show one.
     """

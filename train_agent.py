@@ -19,7 +19,7 @@ def main() -> int:
         print(f"train_agent.py: {error}", file=sys.stderr)
         return 2
     print(
-        f"the agent is in {run.folder / 'agent.zip'}; measure it with: python evaluate.py --run {run.folder}"
+        f"the agent is in {run.folder / 'agent.zip'}; measure it with: python evaluate.py measure --run {run.folder}"
     )
     return 0
 
