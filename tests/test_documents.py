@@ -1,20 +1,10 @@
-"""The documents say what the records say."""
+"""The benchmarks page says what the records say (the tables of the other pages: test_records.py)."""
 
 from pathlib import Path
 
 import pytest
 
-from agents.records import render_text
 from benchmarks import report
-
-ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_tables_are_rendered_from_the_records(path: Path) -> None:
-    text = path.read_text()
-    assert render_text(text, ROOT, path.name)[0] == text, f"run python -m agents.records render {path.name}"
 
 
 def test_benchmarks_page_is_rendered_from_the_records() -> None:
