@@ -1,16 +1,18 @@
 """The Markov decision process of the paper on batches of tensors; no RL library is known here.
 
-All rows of a batch are at the same step, so the step counter is a Python int and a step never waits for the device.
-Pixels are in [-1, 1] inside (zero padding is mid-gray) and in [0, 1] in every error and reward.
+All rows of a batch are at the same step, so the step counter is a Python int and a step never waits for the
+device. Pixels are in [-1, 1] inside (zero padding is mid-gray) and in [0, 1] in every error and reward.
 """
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple, cast, get_args
+import math
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from facehall_env.arguments import one_of, size_of_patch, whole
 from facehall_env.enhancer import Enhancer, EnhancerConfig, EnhancerInput, IdentityEnhancer
 from facehall_env.patches import PATCH_SIZE, Boundary, PatchGeometry
 from facehall_env.resample import ProtocolName, Resampler
@@ -42,6 +44,18 @@ class Step(NamedTuple):
 class HallucinationCore:
     """N episodes side by side: crop, enhance, paste, reward.
 
+    On a CPU no row depends on the rows beside it: with the identity as enhancer, row i is bit for bit what
+    its picture gives alone; a network's batched arithmetic may differ in the last digits.
+
+    Attributes:
+        high_resolution: The pictures of the last `reset`, uint8, (N, C, H, W); N is 0 before the first.
+        target: The same in [-1, 1], float32.
+        low_resolution: What they were shrunk to, in [-1, 1], (N, C, H/s, W/s).
+        initial: I_0, enlarged again, (N, C, H, W); not clamped, so it can overshoot [-1, 1] a little.
+        t: Steps taken.
+        enhancer: The network that enhances patches.
+        geometry: Where patches lie.
+
     Args:
         shape: C, H, W of the high-resolution picture.
         scale: How many times smaller the low-resolution picture is, a divisor of H and W.
@@ -49,11 +63,11 @@ class HallucinationCore:
         patch_size: Rows and columns of the patch.
         boundary: ``"pad"`` or ``"clamp"``, see `PatchGeometry`.
         protocol: How I_0 is made, ``"aligned"`` or ``"torch7"``, see `Resampler`.
-        reward: ``"terminal"``: 0, then -MSE(I_T, HR); ``"delta"``: the decrease of the MSE at every step, the same
-            return up to MSE(I_0, HR); ``"coverage"``: terminal plus `coverage_weight` times the share of the picture
-            that was covered, as in the authors' code.
-        coverage_weight: Only for ``reward="coverage"``. The authors' 4 dwarfs the MSE: 5 % more of the picture are
-            worth 0.2, half a dB at 26 dB only 0.003.
+        reward: ``"terminal"``: 0, then -MSE(I_T, HR); ``"delta"``: the decrease of the MSE at every step, the
+            same return up to MSE(I_0, HR); ``"coverage"``: terminal plus `coverage_weight` times the share of
+            the picture that was covered, as in the authors' code.
+        coverage_weight: Only for ``reward="coverage"``. The authors' 4 dwarfs the MSE: 5 % more of the
+            picture are worth 0.2, half a dB at 26 dB only 0.003.
         enhancer: The network that enhances patches; None leaves them as they are.
         precision: ``"bfloat16"`` runs the enhancer under autocast; pictures stay float32.
         device: Where everything lives.
@@ -77,49 +91,61 @@ class HallucinationCore:
         precision: Precision = "float32",
         device: torch.device | str = "cpu",
     ) -> None:
-        if horizon < 1:
-            raise ValueError(f"horizon is {horizon}, but an episode has at least one step")
-        if reward not in get_args(Reward):
-            raise ValueError(f"reward is {reward!r}, but it must be one of {', '.join(get_args(Reward))}")
-        if precision not in get_args(Precision):
-            raise ValueError(
-                f"precision is {precision!r}, but it must be one of {', '.join(get_args(Precision))}"
-            )
-        self.shape, self.scale, self.horizon = shape, scale, horizon
-        self.patch_size, self.boundary, self.protocol = patch_size, boundary, protocol
+        one_of("reward", reward, Reward)
+        one_of("precision", precision, Precision)
+        if not math.isfinite(coverage_weight):
+            raise ValueError(f"coverage_weight is {coverage_weight}, but it must be a finite number")
+        channels, height, width = shape
+        self.shape, self.scale, self.horizon = (channels, height, width), scale, whole("horizon", horizon)
+        self.patch_size, self.boundary, self.protocol = size_of_patch(patch_size), boundary, protocol
         self.reward, self.coverage_weight, self.precision = reward, coverage_weight, precision
         self.device = torch.device(device)
-        self.geometry = PatchGeometry(*shape[1:], patch_size, boundary, self.device)
-        self.resampler = Resampler(*shape[1:], scale, protocol, device=self.device)
+        self.geometry = PatchGeometry(height, width, self.patch_size, boundary, self.device)
+        # Whole levels, shrunk by a power of two and enlarged by dyadic weights, are exact in double
+        # precision, in whatever order the products are summed: I_0 depends neither on the batch nor
+        # on the number of threads.
+        self._exact = torch.float32 if self.device.type == "mps" else torch.float64
+        self.resampler = Resampler(height, width, scale, protocol, device=self.device, dtype=self._exact)
         self.set_enhancer(enhancer)
-        self.t = horizon  # nothing to step before the first reset
+        self.reset(torch.empty(0, *self.shape, dtype=torch.uint8))
+        self.t = self.horizon  # nothing to step before the first reset
 
     def set_enhancer(self, enhancer: Enhancer | None) -> None:
         """Enhance with this network from the next step on; the core keeps a reference and never trains it.
 
+        Args:
+            enhancer: The network, which is moved to the core's device if it is a
+                module; None is the identity.
+
         Raises:
+            TypeError: If it is no `Enhancer`.
             ValueError: If the network was made for another picture or patch size.
         """
         enhancer = IdentityEnhancer() if enhancer is None else enhancer
+        if not callable(enhancer) or not hasattr(enhancer, "needs_initial_patch"):
+            raise TypeError(
+                f"{type(enhancer).__name__} is no enhancer: it must map an EnhancerInput to patches and have "
+                "the attribute needs_initial_patch"
+            )
         config = getattr(enhancer, "config", None)
         if isinstance(config, EnhancerConfig):
             made = (config.channels, config.height, config.width), (config.patch_height, config.patch_width)
             if made != (self.shape, self.patch_size):
                 raise ValueError(
-                    f"the enhancer was made for pictures {made[0]} and patches {made[1]} (channels, rows, columns), "
-                    f"but this environment has {self.shape} and {self.patch_size}"
+                    f"the enhancer was made for pictures {made[0]} and patches {made[1]} (channels, rows, "
+                    f"columns), but this environment has {self.shape} and {self.patch_size}"
                 )
         if isinstance(enhancer, nn.Module):
             enhancer = cast(Enhancer, enhancer.to(self.device))
         self.enhancer = enhancer
 
-    def replica(self, **changes: object) -> HallucinationCore:
-        """Another core with the same settings and the same enhancer, at the start; for a batch of another size.
+    def replica(self, **changes: Any) -> HallucinationCore:
+        """Another core with the same settings and the same enhancer, for episodes beside these.
 
         Args:
             **changes: Arguments of the constructor that shall differ.
         """
-        settings: dict[str, object] = {
+        settings: dict[str, Any] = {
             "shape": self.shape,
             "scale": self.scale,
             "horizon": self.horizon,
@@ -132,7 +158,7 @@ class HallucinationCore:
             "precision": self.precision,
             "device": self.device,
         }
-        return HallucinationCore(**(settings | changes))  # type: ignore[arg-type]
+        return HallucinationCore(**(settings | changes))
 
     @property
     def terminated(self) -> bool:
@@ -158,11 +184,14 @@ class HallucinationCore:
                 f"reset needs uint8 pictures of shape (N, {', '.join(map(str, self.shape))}), not "
                 f"{high_resolution.dtype} of shape {tuple(high_resolution.shape)}"
             )
-        self.high_resolution = high_resolution.to(self.device)
-        unit = self.high_resolution.to(torch.float32) / 255.0
-        self.target = unit * 2.0 - 1.0
-        self.low_resolution = self.resampler.shrink(unit) * 2.0 - 1.0
-        self.initial = self.resampler.enlarge(self.low_resolution)
+        # A copy with the columns last in memory, whatever the caller's layout and
+        # whatever he does to it later.
+        self.high_resolution = high_resolution.to(self.device).clone(memory_format=torch.contiguous_format)
+        levels = self.high_resolution.to(self._exact)
+        small = self.resampler.shrink(levels)
+        self.target = _from_levels(levels)
+        self.low_resolution = _from_levels(small)
+        self.initial = _from_levels(self.resampler.enlarge(small))
         self._target_canvas = self.geometry.to_canvas(self.target)
         self._initial_canvas = self.geometry.to_canvas(self.initial)
         self._canvas = self._initial_canvas.clone()
@@ -172,15 +201,23 @@ class HallucinationCore:
 
     @property
     def current(self) -> Tensor:
-        """The current pictures I_t, a fresh tensor (N, C, H, W) in [-1, 1]; not clamped, so it can overshoot a little."""
+        """The current pictures I_t, a fresh tensor (N, C, H, W), not clamped: [-1, 1] and a little beyond."""
         return self.geometry.to_picture(self._canvas).clone(memory_format=torch.contiguous_format)
 
     @property
     def mse(self) -> Tensor:
-        """Mean squared error of the (clamped) current pictures over pixels and channels, pixels in [0, 1]; (N,)."""
+        """Mean squared error of the clamped current pictures, pixels in [0, 1], float32, (N,).
+
+        The mean is over pixels and channels. A measurement: no gradient is recorded. Train on the
+        `enhanced` and `target` of a `Step`, or on `current`.
+        """
         if self._mse is None:
-            error = self.geometry.to_picture(self._canvas).clamp(-1.0, 1.0) - self.target
-            self._mse = error.square().mean(dim=(1, 2, 3)) / 4.0
+            with torch.no_grad():
+                error = self.geometry.to_picture(self._canvas).clamp(-1.0, 1.0) - self.target
+                # Line by line first: torch splits one long sum among threads, but only
+                # where it is the only one.
+                total = error.square().sum(dim=3).flatten(1).sum(dim=1)
+                self._mse = total / (4.0 * math.prod(self.shape))
         return self._mse
 
     @property
@@ -204,50 +241,86 @@ class HallucinationCore:
         )
 
     def enhance(self, inputs: EnhancerInput) -> Tensor:
-        """Run the enhancer in this core's precision; (N, C, h, w) float32."""
+        """Run the enhancer in this core's precision.
+
+        Args:
+            inputs: N patches with what belongs to them.
+
+        Returns:
+            (N, C, h, w), float32.
+
+        Raises:
+            ValueError: If the enhancer returns patches of another shape.
+        """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return self.enhancer(inputs).to(torch.float32)
+            enhanced = self.enhancer(inputs)
+        if enhanced.shape != inputs.patch.shape:
+            raise ValueError(
+                f"the enhancer turned patches {tuple(inputs.patch.shape)} into {tuple(enhanced.shape)}, but "
+                "patches must keep their shape"
+            )
+        return enhanced.to(torch.float32)
 
     def step(self, location: Tensor) -> Tensor:
         """Enhance one patch of every picture (without recording gradients) and give the reward.
 
         Args:
-            location: int64 locations in [0, H*W), (N,). Values are not checked here, which would wait for the device.
+            location: Locations in [0, H*W), int64, (N,). On an accelerator their values are not checked,
+                which would wait for the device.
 
         Returns:
             Reward, float32, (N,).
 
         Raises:
             RuntimeError: If the episodes are over, or none was started.
+            ValueError: If these are no N locations. Nothing has changed then.
         """
         with torch.no_grad():
-            return self.step_recorded(location).reward
+            self._check_step(location)
+            window = self.geometry.window(location)
+            return self._advance(window, self.enhance(self._observe(location, window)))
 
     def step_recorded(self, location: Tensor, *, through_pictures: bool = False) -> Step:
-        """The same step, with all that a trainer of the enhancer needs; records gradients where they are enabled.
+        """The same step, with all that a trainer of the enhancer needs; records gradients where enabled.
 
         Args:
             location: As for `step`.
-            through_pictures: Let gradients flow through the pasted pictures into the steps before this one.
+            through_pictures: Paste without cutting the graph, so that the losses of
+                later steps reach this one.
+
+        Raises:
+            RuntimeError, ValueError: As `step`.
         """
-        if self.terminated:
-            raise RuntimeError(
-                f"the episodes ended after {self.horizon} steps, or none was started: call reset() before step()"
-            )
-        geometry, before = self.geometry, self.mse if self.reward == "delta" else None
-        window = geometry.window(location)
-        inside = geometry.inside(window)
+        self._check_step(location)
+        window = self.geometry.window(location)
         inputs = self._observe(location, window)
         enhanced = self.enhance(inputs)
-        target = geometry.crop(self._target_canvas, window)
-        self._paste(window, enhanced if through_pictures else enhanced.detach(), inside)
-        return Step(self._reward(before), inputs, enhanced, target, inside)
+        target = self.geometry.crop(self._target_canvas, window)
+        reward = self._advance(window, enhanced if through_pictures else enhanced.detach())
+        return Step(reward, inputs, enhanced, target, self.geometry.inside(window))
 
-    def _paste(self, window: Tensor, patch: Tensor, inside: Tensor) -> None:
-        self._canvas = self.geometry.paste(self._canvas, window, patch, inside)
+    def _check_step(self, location: Tensor) -> None:
+        if self.terminated:
+            raise RuntimeError(
+                f"the episodes ended after {self.horizon} steps, or none was started: call reset() first"
+            )
+        if location.dtype != torch.int64 or location.shape != (self.rows,):
+            raise ValueError(
+                f"step needs int64 locations of shape ({self.rows},), not {location.dtype} of shape "
+                f"{tuple(location.shape)}"
+            )
+        if location.device.type == "cpu" and not self.geometry.legal(location):
+            last = self.geometry.locations - 1
+            raise ValueError(f"the locations {location.tolist()} must lie between 0 and {last}")
+
+    def _advance(self, window: Tensor, patch: Tensor) -> Tensor:
+        """Paste, and give the reward."""
+        before = self.mse if self.reward == "delta" else None
+        self._canvas = self.geometry.paste(self._canvas, window, patch, self.geometry.inside(window))
         self.geometry.cover(self._covered, window)
         self._mse = None
         self.t += 1
+        return self._reward(before)
 
     def _reward(self, before: Tensor | None) -> Tensor:
         if before is not None:
@@ -262,7 +335,8 @@ class HallucinationCore:
         """What a person would look at, clamped and rounded to uint8, channels last.
 
         Returns:
-            ``low_resolution`` (N, H/s, W/s, C), ``input`` (I_0), ``current`` and ``high_resolution`` (N, H, W, C).
+            ``low_resolution`` (N, H/s, W/s, C), ``input`` (I_0), ``current`` and
+            ``high_resolution`` (N, H, W, C).
         """
         return {
             "low_resolution": to_uint8(self.low_resolution),
@@ -270,6 +344,11 @@ class HallucinationCore:
             "current": to_uint8(self.geometry.to_picture(self._canvas)),
             "high_resolution": self.high_resolution.permute(0, 2, 3, 1).contiguous(),
         }
+
+
+def _from_levels(levels: Tensor) -> Tensor:
+    """Pixels from 0..255 to [-1, 1], float32."""
+    return (levels / 127.5 - 1.0).to(torch.float32)
 
 
 def to_uint8(picture: Tensor) -> Tensor:
