@@ -60,7 +60,7 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
     age = float(rng.beta(1.3, 1.7))
     fullness = normal(0.0, 0.45)
     happy = rng.random() < 0.5
-    smile = rng.uniform(0.35, 1.0) if happy else normal(0.12, 0.13)
+    smile = rng.uniform(0.35, 1.0) if happy else normal(0.16, 0.14)
     parted = rng.random() < (0.75 if happy else 0.35)
     mouth_open = 0.6 + float(rng.gamma(2.2, 1.3)) if parted else 0.0
     upper_lid = normal(3.9, 0.55) - 0.5 * max(smile, 0) - 0.3 * age
@@ -78,44 +78,52 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
         eye_tilt=normal(0.05, 0.05),
         gaze=(normal(0, 1.1), normal(0.0, 0.35)),
         iris_radius=normal(4.05, 0.15),
-        brow_height=normal(11.6, 1.3) + 1.2 * feminine,
+        brow_height=normal(9.6, 1.2) + 1.0 * feminine,
         brow_arch=normal(1.8, 0.7) + 1.0 * feminine,
         brow_slope=normal(0.2, 1.1),
-        brow_length=normal(22.0, 1.3),
-        brow_thickness=normal(3.0, 0.5) - 1.0 * feminine,
-        nose_length=normal(26.0, 1.5) + 1.0 * age,
-        nose_width=normal(9.0, 0.9) - 0.8 * feminine,
-        mouth_height=normal(40.0, 1.3),
-        mouth_width=normal(14.0, 1.1) + 3.0 * max(smile, 0) - 0.25 * mouth_open,
-        upper_lip=max(normal(2.6, 0.7) + 0.5 * feminine - 0.7 * max(smile, 0) - 0.5 * age, 1.0),
-        lower_lip=max(normal(3.9, 0.8) + 0.5 * feminine - 0.7 * max(smile, 0) - 0.5 * age, 1.6),
+        brow_length=normal(23.5, 1.3),
+        brow_thickness=normal(3.7, 0.6) - 1.2 * feminine,
+        nose_length=normal(28.3, 1.5) + 1.0 * age,
+        nose_width=normal(11.2, 1.0) - 1.1 * feminine,
+        mouth_height=normal(45.0, 1.4),
+        mouth_width=normal(16.0, 1.2) + 3.5 * max(smile, 0) - 0.25 * mouth_open,
+        upper_lip=max(normal(2.9, 0.7) + 0.5 * feminine - 0.7 * max(smile, 0) - 0.5 * age, 1.0),
+        lower_lip=max(normal(4.3, 0.8) + 0.5 * feminine - 0.7 * max(smile, 0) - 0.5 * age, 1.6),
         smile=float(smile),
         mouth_open=min(mouth_open, 9.0),
-        cheek_width=normal(42.0, 1.4) + 1.6 * fullness - 1.2 * feminine,
-        jaw_squareness=normal(2.16, 0.14) - 0.15 * feminine + 0.12 * fullness,
+        cheek_width=normal(43.5, 1.4) + 1.6 * fullness - 1.2 * feminine,
+        jaw_squareness=normal(2.3, 0.15) - 0.15 * feminine + 0.12 * fullness,
         jaw_taper=min(max(normal(0.12, 0.04) + 0.04 * feminine - 0.05 * fullness, 0.0), 0.2),
-        chin=normal(65.5, 1.8) - 1.5 * feminine,
-        skull_top=normal(-65.0, 3.0),
+        chin=normal(71.5, 1.8) - 1.5 * feminine,
+        skull_top=normal(-69.0, 3.0),
         skew=rng.standard_normal(8).clip(-2, 2),
     )
+
+
+_TEMPLE = -6.0  # where the jaw line ends and the skull begins
 
 
 def jaw_line(a: Anatomy, angles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points of the face contour; angle -pi/2 is the image-left temple, 0 the chin, pi/2 the right temple."""
     power = 2.0 / a.jaw_squareness
-    top = -6.0
     down = np.abs(np.cos(angles)) ** power
     out = np.abs(np.sin(angles)) ** power * np.sign(np.sin(angles))
     width = a.cheek_width * (1.0 - a.jaw_taper * down**2)
-    return np.stack([width * out, top + (a.chin_height - top) * down], axis=-1)
+    return np.stack([width * out, _TEMPLE + (a.chin_height - _TEMPLE) * down], axis=-1)
 
 
-def skull_line(a: Anatomy, grow: float, low: float = 4.0, samples: int = 40) -> NDArray[np.float64]:
-    """Outline of the skull down to y = ``low``, image-left to image-right, ``grow`` units outside the skin."""
-    t = np.linspace(-np.pi / 2, np.pi / 2, samples)
+def skull_line(a: Anatomy, grow: float, low: float = _TEMPLE, samples: int = 40) -> NDArray[np.float64]:
+    """Outline of the skull, image-left to image-right, ``grow`` units outside the skin, ending at y = ``low``."""
+    height = a.skull_top - grow - _TEMPLE
+    cut = max((low - _TEMPLE) / height, 0.0) ** (1 / 0.72)
+    reach = np.arccos(min(cut, 1.0))
+    t = np.linspace(-reach, reach, samples)
     out = np.sin(t)
-    x = (a.cheek_width + 0.6 * grow) * np.sign(out) * np.abs(out) ** 0.78
-    return np.stack([x, low + (a.skull_top - grow - low) * np.abs(np.cos(t)) ** 0.85], axis=-1)
+    x = (a.cheek_width + 0.6 * grow) * np.sign(out) * np.abs(out) ** 0.7
+    line = np.stack([x, _TEMPLE + height * np.abs(np.cos(t)) ** 0.72], axis=-1)
+    if low > _TEMPLE:  # straight down
+        line = np.concatenate([[(x[0], low)], line, [(x[-1], low)]])
+    return line
 
 
 def landmarks(a: Anatomy) -> NDArray[np.float64]:
@@ -162,7 +170,7 @@ def landmarks(a: Anatomy) -> NDArray[np.float64]:
 def _mouth(a: Anatomy) -> NDArray[np.float64]:
     """Points 48..67."""
     w, y = a.mouth_width, a.mouth_height
-    smile = 2.6 * a.smile
+    smile = 3.0 * a.smile
     gap_up, gap_down = (0.3 - 0.2 * max(a.smile, 0)) * a.mouth_open, 0.9 * a.mouth_open
 
     def lift(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,8 +24,8 @@ def draw_beard(canvas: Canvas, a: Anatomy, look: Look, marks: Points, rng: np.ra
     )  # fmt: skip
     moustache = np.concatenate([upper - (0, 0.4), over])
     cheek = spline(
-        [(0.94 * a.cheek_width, 8), (0.74 * a.cheek_width, 27), (w + 4, y - 3), (0, y - 8),
-         (-w - 4, y - 3), (-0.74 * a.cheek_width, 27), (-0.94 * a.cheek_width, 8)],
+        [(0.94 * a.cheek_width, 8), (0.76 * a.cheek_width, 31), (w + 4, y - 3), (0, y - 8),
+         (-w - 4, y - 3), (-0.76 * a.cheek_width, 31), (-0.94 * a.cheek_width, 8)],
         30,
     )  # fmt: skip
     full = np.concatenate([jaw_line(a, np.linspace(-1.25, 1.25, 25)) * 1.01, cheek])

@@ -75,7 +75,7 @@ def take_picture(
     focus = float(rng.uniform(0.35, 0.85)) * size / 128
     aperture = 2 * max(1, round(2.4 * focus)) + 1
     picture = cv2.GaussianBlur(picture, (aperture, aperture), focus)
-    contrast, gamma = rng.uniform(0.85, 1.1), np.exp(rng.normal(0, 0.12))
+    contrast, gamma = rng.uniform(0.88, 1.16), np.exp(rng.normal(0, 0.12))
     cast = rng.standard_normal(2).clip(-2, 2) * (0.045, 0.02) + (0.03, 0)
     gain = np.array([1 + cast[0], 1 + cast[1], 1 - cast[0]])
     curve = 0.5 + contrast * (_LEVEL**gamma - 0.5)

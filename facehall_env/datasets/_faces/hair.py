@@ -41,7 +41,7 @@ def _strands(look: Look, rng: np.random.Generator) -> Picture:
     """Gray levels of strands, (SIDE, SIDE): noise, fine across and long along a fan of lines."""
     short = look.style in ("buzz", "receding", "bald")
     noise = rng.standard_normal((36 if short else 9, 512), np.float32)
-    slow = cv2.resize(rng.standard_normal((4, 40), np.float32), (512, 72), interpolation=cv2.INTER_CUBIC)
+    slow = cv2.resize(rng.standard_normal((4, 40), np.float32), (512, 72), interpolation=cv2.INTER_LINEAR)
     noise = cv2.addWeighted(cv2.resize(noise, (512, 72)), 1.2, slow, 0.8, 0)
     tile = cv2.add(noise * np.float32(22 + 12 * look.wave), 128.0, dtype=cv2.CV_8U)
     x, y = np.broadcast_arrays(X - np.float32(look.parting), Y - np.float32(_ROOT))

@@ -85,7 +85,7 @@ def sample_look(a: Anatomy, rng: np.random.Generator) -> Look:
     glasses = "none"
     if rng.random() < 0.16 + 0.16 * a.age:
         glasses = _pick(rng, {"wire": 3, "thin": 3, "thick": 2, "round": 1.5, "half": 1.2, "sun": 0.5})
-    hat = _pick(rng, {"none": 24, "cap": 1, "scarf": 0.7 + a.feminine, "beanie": 0.5, "band": 0.4})
+    hat = _pick(rng, {"none": 24, "cap": 1, "scarf": 0.2 + 1.5 * a.feminine, "beanie": 0.5, "band": 0.4})
 
     rouge = np.array([176, 40, 52.0]) * rng.uniform(0.8, 1.1) + rng.normal(0, 12, 3)
     natural = skin * np.array([0.86, 0.64, 0.66]) + np.array([8, -2, 2.0])
@@ -101,7 +101,7 @@ def sample_look(a: Anatomy, rng: np.random.Generator) -> Look:
         style=style,
         parting=float(rng.uniform(-22, 22)),
         volume=float(rng.uniform(1, 9)),
-        hairline=float(rng.normal(-37.5, 3.0) - (6 * a.age if male > 0.5 else 0)),
+        hairline=float(rng.normal(-42.0, 3.5) - (6 * a.age if male > 0.5 else 0)),
         wave=float(rng.beta(0.8, 1.6)),
         beard=beard,
         glasses=glasses,

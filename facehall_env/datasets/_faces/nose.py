@@ -21,8 +21,8 @@ def draw_nose(canvas: Canvas, a: Anatomy, look: Look, marks: Points, rng: np.ran
         [
             (w + 0.4, y - 3.5),
             (w + 4.6, y + 4),
-            (a.mouth_width + 3.2, a.mouth_height - 3),
-            (a.mouth_width + 3.6, a.mouth_height + 1),
+            (a.mouth_width + 2.8, a.mouth_height - 4.5),
+            (a.mouth_width + 3.4, a.mouth_height - 1.5),
         ],
         14,
     )

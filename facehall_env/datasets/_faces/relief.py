@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facehall_env.datasets._faces.anatomy import Anatomy
+from facehall_env.datasets._faces.anatomy import Anatomy, jaw_line
 from facehall_env.datasets._faces.brush import LEFT, SIDE, TOP, Picture
 
 Field = NDArray[np.float32]
@@ -20,6 +20,9 @@ Spot = tuple[float, float, float, float, float]
 
 X: Field = (np.arange(SIDE, dtype=np.float32) + 0.5 - LEFT)[None, :]
 Y: Field = (np.arange(SIDE, dtype=np.float32) + 0.5 - TOP)[:, None]
+
+_JAW = np.linspace(-np.pi / 2, np.pi / 2, 40)
+_ABOVE = np.array([(SIDE, 0.0), (0.0, 0.0)])
 
 
 def gaussians(*spots: Spot) -> Field:
@@ -64,9 +67,9 @@ def _bumps(a: Anatomy) -> Field:
         (0, 0.6 * tip, 4.4, 8, 3.6),
         (0, tip, 4.6, 4.2, 5.6),
         *pair(wing, tip + 0.8, 2.8, 2.8, 3.4),
-        *pair(25, 16 - 2 * smile, 9, 7, 2.4 + 1.8 * smile + 1.2 * a.fullness),
-        *pair(18 + 1.5 * smile, 29, 2.6, 7, -0.7 - 0.9 * smile - 0.8 * a.age),
-        *pair(30, 36, 7, 9, -1.4 + 1.6 * a.fullness),
+        *pair(25, 18 - 2 * smile, 9, 8, 2.4 + 1.8 * smile + 1.2 * a.fullness),
+        *pair(19.5 + 1.5 * smile, 33, 2.6, 7.5, -0.7 - 0.9 * smile - 0.8 * a.age),
+        *pair(30, 41, 7, 10, -1.4 + 1.6 * a.fullness),
         (0, mouth - 5, 11, 5, 1.6),
         (0, mouth - 2, 0.55 * a.mouth_width, 1.6, 1.3),
         (0, mouth + 2.4 + 0.9 * a.mouth_open, 0.5 * a.mouth_width, 2.0, 1.8),
@@ -79,13 +82,16 @@ def _bumps(a: Anatomy) -> Field:
 def make_relief(a: Anatomy) -> Relief:
     """Height fields of one head."""
     detail = _bumps(a)
-    radius = (X / (a.cheek_width + 7)) ** 2 + ((Y - 2) / 74) ** 2
+    radius = (X / (a.cheek_width + 7)) ** 2 + ((Y - 3) / 79) ** 2
     depth = cv2.blur(44 * np.maximum(1 - radius, 0) + detail, (3, 3))
     rim = 0.85  # beyond it the head falls off along the tangent: hair at the sides turns from the light
     inside = np.minimum(radius, rim)
     surface = 44 * (np.sqrt(1 - inside) - (radius - inside) * np.float32(0.5 / (1 - rim) ** 0.5)) + detail
-    below = np.clip((Y - 34) * 0.1, 0, 1) * np.clip((radius - 0.72) * 7, 0, 1)
-    return Relief(np.asarray(depth, np.float32), surface, below)
+    face: Picture = np.full((SIDE, SIDE), 255, np.uint8)
+    contour = jaw_line(a, _JAW) + np.array((LEFT, TOP))
+    cv2.fillPoly(face, [np.concatenate([contour, _ABOVE]).astype(np.int32)], 0)
+    body = cv2.blur(face, (3, 3)) * np.clip((Y - 28) * np.float32(0.1 / 255), 0, np.float32(1 / 255))
+    return Relief(np.asarray(depth, np.float32), surface, np.asarray(body, np.float32))
 
 
 @dataclass(frozen=True)
@@ -111,9 +117,17 @@ def shade(a: Anatomy, relief: Relief, light: Light) -> tuple[Picture, Picture]:
     facing = (lz - lx * gx - ly * gy) * inverse
     diffuse = np.maximum(facing * 0.8 + 0.2, 0)
     chin = a.chin_height
-    shadow = gaussians((-10 * lx, chin + 5, 24, 8 + 8 * max(-ly, 0), 0.62), (-10 * lx, chin + 2, 18, 5, 0.2))
+    shadow = gaussians((-12 * lx, chin - 2, 30, 10 + 10 * max(-ly, 0), 0.6), (-8 * lx, chin + 1, 20, 4, 0.2))
     diffuse *= 1 - body * shadow
     around = 0.55 + 0.45 * inverse
+    hollow = 1 - gaussians(
+        *pair(a.eye_offset, -3.5, 9, 4, 0.15),
+        *pair(9.5, -1, 3.5, 4.5, 0.12),
+        *pair(0.55 * a.nose_width, a.nose_length, 5, 2.2, 0.14),
+        (0, float(a.mouth_height + a.lower_lip + 0.9 * a.mouth_open + 3.0), 7, 2.2, 0.12),
+    )
+    diffuse *= hollow
+    around *= hollow
 
     middle = (slice(TOP - 30, TOP + 50, 4), slice(LEFT - 26, LEFT + 27, 4))
     level = diffuse[middle].mean() * light.key.mean() + around[middle].mean() * light.ambient.mean()
@@ -131,7 +145,7 @@ def shade(a: Anatomy, relief: Relief, light: Light) -> tuple[Picture, Picture]:
     for _ in range(4):
         shine *= shine  # to the power of 16
     oily = gaussians(
-        (0, 14, 7, 16, 0.8), (0, -26, 26, 10, 0.7), *pair(22, 12, 9, 8, 0.6), (0, chin - 9, 8, 5, 0.4)
+        (0, 16, 7, 17, 0.8), (0, -26, 26, 10, 0.7), *pair(22, 12, 9, 8, 0.6), (0, chin - 9, 8, 5, 0.4)
     )
     shine *= oily + np.float32(0.15)
     gloss = cv2.convertScaleAbs(shine, alpha=light.gloss)

@@ -17,14 +17,14 @@ _CREASE = np.array([0.6, 0.47, 0.43])  # what a fold does to the colour of the s
 def draw_head(canvas: Canvas, a: Anatomy, look: Look, rng: np.random.Generator) -> None:
     """Skull and jaw in skin colour, redder where blood is near."""
     jaw = jaw_line(a, np.linspace(-np.pi / 2, np.pi / 2, 60))
-    outline = np.concatenate([jaw[::-1], skull_line(a, 0.0, low=-6.0)])
+    outline = np.concatenate([jaw[::-1], skull_line(a, 0.0)])
     flush = rng.uniform(0.02, 0.16) + 0.1 * look.make_up
     red = gaussians(
-        *pair(24, 18, 9, 8, flush), (0, a.nose_length - 4, 6, 6, flush), (0, a.chin - 5, 9, 6, 0.5 * flush)
+        *pair(25, 20, 9, 8, flush), (0, a.nose_length - 4, 6, 6, flush), (0, a.chin - 5, 9, 6, 0.5 * flush)
     )
     red = cv2.resize(red, (80, 80), interpolation=cv2.INTER_NEAREST)
     mottle = rng.standard_normal((40, 40), np.float32) * np.float32(rng.uniform(0.005, 0.03))
-    mottle = cv2.resize(mottle, (80, 80), interpolation=cv2.INTER_CUBIC)
+    mottle = cv2.resize(mottle, (80, 80))
     r, g, b = look.skin.tolist()
     tone = cv2.merge(
         [
@@ -39,7 +39,7 @@ def draw_head(canvas: Canvas, a: Anatomy, look: Look, rng: np.random.Generator) 
 
 def draw_ears(canvas: Canvas, a: Anatomy, look: Look, rng: np.random.Generator) -> None:
     """Both ears with helix and lobe; ear-rings now and then."""
-    out, top, bottom = rng.uniform(4.0, 8.0), rng.uniform(-8, -3), rng.uniform(19, 25)
+    out, top, bottom = rng.uniform(4.0, 8.0), rng.uniform(-8, -3), rng.uniform(22, 29)
     ring = rng.uniform(1.2, 5) if rng.random() < 0.35 * a.feminine else 0.0
     gem = any_colour(rng) * 0.5 + 120
     x = a.cheek_width - 2
@@ -69,7 +69,7 @@ def draw_skin_marks(canvas: Canvas, a: Anatomy, look: Look, rng: np.random.Gener
     furrows = []
     for k in range(int(rng.integers(2, 5))):
         x = np.linspace(-1, 1, 7) * rng.uniform(14, 24)
-        y = -20 - 4.3 * k + rng.normal(0, 0.5, 7) + 0.002 * x**2
+        y = -21 - 4.5 * k + rng.normal(0, 0.5, 7) + 0.002 * x**2
         furrows.append(spline(np.stack([x, y], -1), 20))
     canvas.stain(furrows, look.skin * _CREASE, min(0.8 * lines, 0.55), 0.4, width=0.6)
     corner = a.eye_offset + a.eye_width + 2
