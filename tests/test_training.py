@@ -11,8 +11,10 @@ import evaluate
 import train_agent
 from agents.checkpoints import CheckpointFolder
 from agents.configuration import make_parser, read_experiment
+from agents.evaluation import published_id
 from agents.records import load_images, load_records
 from agents.training import TrainingRun
+from facehall_env.datasets import load_dataset
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 SMALL = """
@@ -205,6 +207,8 @@ def test_scripts_train_and_measure(
     )
     values = load_images(table)
     assert values["psnr"].mean() == pytest.approx(argmax.psnr, abs=1e-5)
+    names = load_dataset("synthetic", split="test", size=12, image_size=32)
+    assert list(values["id"]) == [published_id(names.id(i)) for i in range(5)]
     assert Path("run/faces-test-torch7.png").stat().st_size > 1000
 
 
