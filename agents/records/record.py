@@ -60,8 +60,7 @@ class RecordError(ValueError):
 class Record:
     """The mean quality of one method on one split at one scale, and all that is needed to measure it again.
 
-    Two records with the same `key` are two measurements of the same thing: in a file the later one replaces
-        the
+    Two records with the same `key` are two measurements of the same thing: in a file the later one replaces the
     earlier. Numbers of numpy are taken and kept as plain Python numbers.
 
     Attributes:
@@ -78,7 +77,8 @@ class Record:
         fsim: Mean FSIM on luminance, in [0, 1].
         coverage: Mean share of the picture that was enhanced at least once, in [0, 1]; None where nothing
             looks.
-        distinct_places: Mean number of different locations in an episode; None where nothing looks.
+        distinct_places: Mean number of places in an episode that are more than 8 pixels apart; None where
+            nothing looks.
         n: Number of images.
         seconds_per_image: Wall-clock time of one image, without reading and measuring it.
         device: What it was computed on, in words.
