@@ -1,7 +1,8 @@
 """The local enhancement network (Cao et al. 2017, section 3.2) and its weights on disk.
 
-A global branch reads the whole current picture and makes a map of the patch's size, so that the patch is enhanced with
-the face in mind; eight convolutions over patch and map give a residual, which is added to the patch.
+A global branch reads the whole current picture and makes a map of the patch's size, so that the
+patch is enhanced with the face in mind; eight convolutions over patch and map give a residual,
+which is added to the patch.
 """
 
 from __future__ import annotations
@@ -17,9 +18,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from facehall_env.arguments import whole
 from facehall_env.patches import PATCH_SIZE
 
 ExtraInput = Literal["coordinates", "location", "initial_patch"]
+
+
+LAST_KERNEL: Final = 5
+"""Kernel of the eighth convolution, which the paper and its sources agree on."""
 
 
 class EnhancerInput(NamedTuple):
@@ -29,7 +35,8 @@ class EnhancerInput(NamedTuple):
         patch: The patches of the current pictures I_{t-1}, (N, C, h, w), zero outside the picture.
         picture: The whole current pictures, (N, C, H, W).
         centre: Row and column of the patches' centres in [-1, 1], (N, 2).
-        initial_patch: The same patches of I_0, (N, C, h, w), or None where the enhancer does not ask for them.
+        initial_patch: The same patches of I_0, (N, C, h, w), or None where the
+            enhancer does not ask for them.
     """
 
     patch: Tensor
@@ -41,7 +48,9 @@ class EnhancerInput(NamedTuple):
 class Enhancer(Protocol):
     """Anything that maps an `EnhancerInput` to enhanced patches (N, C, h, w) in [-1, 1]."""
 
-    needs_initial_patch: bool
+    @property
+    def needs_initial_patch(self) -> bool:
+        """Whether `EnhancerInput.initial_patch` must be given."""
 
     def __call__(self, inputs: EnhancerInput, /) -> Tensor:
         """Enhance the patches."""
@@ -68,14 +77,16 @@ class EnhancerConfig:
         patch_height: h of the patch.
         patch_width: w of the patch.
         widths: Output channels of the first seven convolutions.
-        edge_kernel: Kernel of the first, seventh and last convolution: 5 (Tuzel et al. 2016 and the authors' code) or
-            3 (the paper's text).
+        edge_kernel: Kernel of the first and the seventh convolution: 5 (Tuzel et al. 2016 and the authors'
+            code) or 3 (the paper's text). The eighth always has 5.
         inner_kernel: Kernel of the second to the sixth convolution.
         global_features: Width of the two hidden layers of the global branch; 0 leaves the branch out.
-        extra_inputs: What the network sees beyond the paper: ``coordinates`` (two channels, the place of each pixel in
-            the picture), ``location`` (the patch's centre, to the global branch), ``initial_patch`` (the patch of I_0).
+        extra_inputs: What the network sees beyond the paper: ``coordinates`` (two channels, the place of each
+            pixel in the picture), ``location`` (the patch's centre, to the global branch), ``initial_patch``
+            (the patch of I_0).
         tanh_output: Squash the sum of patch and residual with tanh, as the authors' code does.
-        zero_last_layer: Start the last convolution at zero, so that the untrained network is the identity.
+        zero_last_layer: Start the last convolution at zero, so that the untrained network is the identity
+            (without `tanh_output`).
     """
 
     channels: int = 3
@@ -93,12 +104,17 @@ class EnhancerConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built from, naming the field."""
+        for name in ("height", "width", "patch_height", "patch_width"):
+            whole(name, getattr(self, name))
+        whole("global_features", self.global_features, least=0)
         if self.channels not in (1, 3):
             raise ValueError(f"channels is {self.channels}, but a picture has 1 (gray) or 3 (RGB)")
-        if len(self.widths) != 7 or min(self.widths) < 1:
-            raise ValueError(f"widths is {self.widths}, but it must name seven positive channel counts")
+        if len(self.widths) != 7:
+            raise ValueError(f"widths is {self.widths}, but it must name seven channel counts")
+        for place, count in enumerate(self.widths):
+            whole(f"widths[{place}]", count)
         for name in ("edge_kernel", "inner_kernel"):
-            if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
+            if whole(name, getattr(self, name)) % 2 == 0:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, but it must be odd, so that patches keep their size"
                 )
@@ -129,8 +145,8 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
         "zero_last_layer": True,
     },
 }
-"""Named networks: ``paper`` as printed; ``full``, the paper's widths told where the patch lies; ``half`` and ``tiny``,
-a half and a quarter of the channels, for tests and machines without an accelerator."""
+"""Named networks: ``paper`` as printed; ``full``, the paper's widths told where the patch lies; ``half`` and
+``tiny``, a half and a quarter of the channels, for tests and machines without an accelerator."""
 
 
 class LocalEnhancementNetwork(nn.Module):
@@ -155,7 +171,7 @@ class LocalEnhancementNetwork(nn.Module):
             inputs += c
         inputs += 2 * ("coordinates" in config.extra_inputs) + c * ("initial_patch" in config.extra_inputs)
         widths = (inputs, *config.widths, c)
-        kernels = (config.edge_kernel, *(5 * (config.inner_kernel,)), config.edge_kernel, config.edge_kernel)
+        kernels = (config.edge_kernel, *(5 * (config.inner_kernel,)), config.edge_kernel, LAST_KERNEL)
         layers: list[nn.Module] = []
         for before, after, kernel in zip(widths[:-1], widths[1:], kernels, strict=True):
             layers += [nn.Conv2d(before, after, kernel, padding=kernel // 2), nn.ReLU()]
@@ -222,13 +238,15 @@ class LocalEnhancementNetwork(nn.Module):
                 features = torch.cat((features, inputs.centre.to(features.dtype)), dim=1)
             layers.append(self.global_map(features).view(n, -1, h, w).to(patch.dtype))
         if "coordinates" in config.extra_inputs:
-            row, column = inputs.centre.view(n, 2, 1, 1).split(1, dim=1)
-            layers += [(row + self._rows).expand(n, 1, h, w), (column + self._columns).expand(n, 1, h, w)]
+            centre = inputs.centre.view(n, 2, 1, 1)
+            layers.append((centre[:, :1] + self._rows).expand(n, 1, h, w))
+            layers.append((centre[:, 1:] + self._columns).expand(n, 1, h, w))
         if self.needs_initial_patch:
             if inputs.initial_patch is None:
                 raise ValueError(
                     "this enhancer also reads the patch of I_0: give EnhancerInput.initial_patch"
                 )
+            _check("patches of I_0", inputs.initial_patch, patch.shape[1:])
             layers.append(inputs.initial_patch)
         residual = self.convolutions(torch.cat(layers, dim=1)).to(patch.dtype)
         enhanced = patch + residual
@@ -250,7 +268,8 @@ _KIND: Final = "facehall-enhancer"
 def _check(what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(tensor.shape[1:]) != shape:
         raise ValueError(
-            f"the enhancer was made for {what} of shape {shape} (channels, rows, columns), not {tuple(tensor.shape[1:])}"
+            f"the enhancer was made for {what} of shape {tuple(shape)} (channels, rows, columns), not "
+            f"{tuple(tensor.shape[1:])}"
         )
 
 
@@ -309,13 +328,19 @@ def load_enhancer(path: str | Path) -> LocalEnhancementNetwork:
         raise ValueError(f"{path} is no safetensors file, or it is cut off: {error}") from error
     if metadata.get("kind") != _KIND:
         raise ValueError(f"{path} holds {metadata.get('kind', 'unlabelled weights')!r}, not a {_KIND!r}")
-    values = json.loads(metadata["config"])
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    network = LocalEnhancementNetwork(EnhancerConfig(**values))
-    dtype = {name: tensor.dtype for name, tensor in network.state_dict().items()}
-    if set(weights) != set(dtype):
-        raise ValueError(
-            f"the weights in {path} do not belong to its configuration: {sorted(set(weights) ^ set(dtype))}"
-        )
-    network.load_state_dict({name: tensor.to(dtype[name]) for name, tensor in weights.items()})
+    try:
+        values: dict[str, Any] = json.loads(metadata["config"])
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        network = LocalEnhancementNetwork(EnhancerConfig(**values))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} has no configuration that fits this version: {error}") from error
+    expected = network.state_dict()
+    if wrong := sorted(
+        name
+        for name in weights.keys() | expected.keys()
+        if name not in weights or name not in expected or weights[name].shape != expected[name].shape
+    ):
+        named = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        raise ValueError(f"the weights in {path} do not belong to its configuration: {named}")
+    network.load_state_dict(weights)  # copies, and converts half precision
     return network
