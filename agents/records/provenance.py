@@ -18,7 +18,6 @@ PACKAGES = (
     "gymnasium",
     "stable-baselines3",
     "scikit-image",
-    "torchmetrics",
     "opencv-python-headless",
     "pillow",
 )
