@@ -19,8 +19,8 @@ ENV_IDS: Final = {
 def register_envs() -> None:
     """Register all ids with Gymnasium; calling it again changes nothing.
 
-    There is no ``max_episode_steps``: the horizon is the task and the episode *terminates*. A truncation by TimeLimit
-    would make agents bootstrap past the end.
+    There is no ``max_episode_steps``: the horizon is the task and the episode *terminates*. A truncation by
+    TimeLimit would make agents bootstrap past the end.
     """
     for env_id, arguments in ENV_IDS.items():
         if env_id not in gym.registry:

@@ -1,10 +1,10 @@
-"""What the three faces of the environment share: data, core settings, spaces and observations from JSON-able words."""
+"""What the three faces of the environment share: data, core, spaces and pictures, from JSON-able words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from facehall_env.arguments import one_of, size_of_patch
 from facehall_env.core import HORIZON, HallucinationCore, Precision, Reward, to_uint8
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.enhancer import PRESETS, LocalEnhancementNetwork, load_enhancer, make_enhancer
@@ -28,11 +29,12 @@ class FaceTask:
     """One hallucination task: which faces, how they are degraded, what may be done and what is shown.
 
     Args:
-        dataset: ``"lfw"``, ``"bioid"``, ``"folder"`` or ``"synthetic"``, or a `FaceDataset`.
+        dataset: ``"lfw"``, ``"bioid"``, ``"folder"`` or ``"synthetic"``; or a `FaceDataset`, whose own split
+            counts, and which goes without `root` and `data_options`.
         scale: 4 or 8 in the paper; any divisor of the picture's sides from 2 on.
-        root: Where the pictures lie; None where they were prepared before or need no files.
+        root: Folder or archive of the pictures; None where they were downloaded, or need no files.
         split: ``"train"``, ``"val"`` or ``"test"``.
-        sampling: ``"random"``: a reset draws a face; ``"sequential"``: resets walk through the split in order.
+        sampling: ``"random"``: a reset draws a face; ``"sequential"``: resets walk through the split.
         horizon: Steps of an episode, T.
         patch_size: Rows and columns of the patch.
         boundary: ``"pad"`` or ``"clamp"``.
@@ -40,7 +42,8 @@ class FaceTask:
         reward: ``"terminal"``, ``"delta"`` or ``"coverage"``.
         coverage_weight: Weight of the coverage term.
         observation: ``"image"`` or ``"dict"``.
-        enhancer: ``"identity"``, the name of a preset (untrained, seeded with 0) or the path of trained weights.
+        enhancer: ``"identity"``, a preset (untrained, seeded with 0) or the path of trained weights. A live
+            network is attached by ``set_enhancer``.
         precision: ``"float32"`` or ``"bfloat16"``.
         device: A torch device, or ``"auto"``: an accelerator if there is one.
         data_options: More keyword arguments of the data set.
@@ -65,24 +68,19 @@ class FaceTask:
         reward: Reward = "terminal",
         coverage_weight: float = 4.0,
         observation: ObservationKind = "image",
-        enhancer: str = "identity",
+        enhancer: str | Path = "identity",
         precision: Precision = "float32",
         device: str = "cpu",
-        data_options: dict[str, Any] | None = None,
+        data_options: Mapping[str, Any] | None = None,
     ) -> None:
-        for name, value, kind in (
-            ("sampling", sampling, Sampling),
-            ("observation", observation, ObservationKind),
-        ):
-            if value not in get_args(kind):
-                raise ValueError(f"{name} is {value!r}, but it must be one of {', '.join(get_args(kind))}")
-        if isinstance(dataset, str):
-            dataset = load_dataset(dataset, root=root, split=split, **(data_options or {}))
-        self.dataset = dataset
+        one_of("sampling", sampling, Sampling)
+        one_of("observation", observation, ObservationKind)
+        rows, columns = size_of_patch(patch_size)
+        placed = choose_device(device)
+        self.dataset = _open(dataset, root, split, data_options)
         self.sampling: Sampling = sampling
         self.observation: ObservationKind = observation
-        height, width, channels = dataset.shape
-        rows, columns = patch_size
+        height, width, channels = self.dataset.shape
         self.core = HallucinationCore(
             (channels, height, width),
             scale,
@@ -94,7 +92,7 @@ class FaceTask:
             coverage_weight=coverage_weight,
             enhancer=named_enhancer(enhancer, (channels, height, width), (rows, columns)),
             precision=precision,
-            device=choose_device(device),
+            device=placed,
         )
 
     @property
@@ -116,35 +114,60 @@ class FaceTask:
                 "low_resolution": gym.spaces.Box(
                     0, 255, (height // scale, width // scale, channels), np.uint8
                 ),
-                "location": gym.spaces.Discrete(self.core.geometry.locations + 1, start=NO_LOCATION),
+                "location": gym.spaces.Box(NO_LOCATION, self.core.geometry.locations - 1, (1,), np.int64),
                 "time": gym.spaces.Box(0.0, 1.0, (1,), np.float32),
             }
         )
 
     def faces(self, indices: Sequence[int]) -> Tensor:
-        """These faces of the data set as uint8, (N, C, H, W), on the CPU."""
+        """These faces of the data set as uint8, (N, C, H, W), in the CPU's memory."""
         return torch.from_numpy(np.stack([self.dataset[int(i)] for i in indices])).permute(0, 3, 1, 2)
 
     def image(self) -> NDArray[np.uint8]:
         """The current pictures of all rows, uint8, (N, H, W, C): fresh, quantised for the eye only."""
-        return to_uint8(self.core.current).cpu().numpy()
+        image: NDArray[np.uint8] = to_uint8(self.core.current).cpu().numpy()
+        return image
+
+
+def _open(
+    dataset: str | FaceDataset, root: str | None, split: str, options: Mapping[str, Any] | None
+) -> FaceDataset:
+    if isinstance(dataset, str):
+        return load_dataset(dataset, root=root, split=split, **(options or {}))
+    if root is not None or options:
+        raise ValueError(
+            "root and data_options say how to open a data set by its name, but dataset is an open one: leave "
+            "them out"
+        )
+    return dataset
 
 
 def choose_device(device: str) -> torch.device:
-    """A torch device; ``"auto"`` takes the accelerator if there is one."""
+    """A torch device; ``"auto"`` takes the accelerator if there is one.
+
+    Raises:
+        ValueError: If torch cannot use the device here.
+    """
     if device != "auto":
-        return torch.device(device)
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+            reason = str(error).split("\n")[0]
+            raise ValueError(
+                f"device is {device!r}, which cannot be used here ({reason}): choose 'cpu' or 'auto'"
+            ) from error
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return accelerator or torch.device("cpu")
 
 
 def named_enhancer(
-    name: str, shape: tuple[int, int, int], patch_size: tuple[int, int]
+    name: str | Path, shape: tuple[int, int, int], patch_size: tuple[int, int]
 ) -> LocalEnhancementNetwork | None:
     """The enhancer that a word stands for.
 
     Args:
-        name: ``"identity"``, a preset (untrained weights that depend on nothing but the preset), or a weight file.
+        name: ``"identity"``, a preset (untrained weights that depend on nothing but the preset and the
+            sizes), or a weight file.
         shape: C, H, W of the picture.
         patch_size: Rows and columns of the patch.
 
@@ -152,11 +175,17 @@ def named_enhancer(
         The network, or None for the identity.
 
     Raises:
-        ValueError, FileNotFoundError: If the name stands for nothing, or the file is not what it should be.
+        ValueError: If the name is none, or the file is not what it should be.
+        FileNotFoundError: If the name stands for nothing.
     """
+    if not isinstance(name, str | Path):
+        raise ValueError(
+            f"enhancer is a {type(name).__name__}, but it must be a name or the path of a weight file; "
+            "attach a live network with env.unwrapped.set_enhancer(network)"
+        )
     if name == "identity":
         return None
-    if name in PRESETS:
+    if isinstance(name, str) and name in PRESETS:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return make_enhancer(name, shape=shape, patch_size=patch_size).eval()
