@@ -1,4 +1,4 @@
-"""Whole episodes on the device, allocated once and written in place; the same store feeds policy and enhancer."""
+"""Whole episodes on the device, allocated once and written in place, for policy and enhancer alike."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from facehall_env.patches import PatchGeometry
 class EpisodeBuffer:
     """N episodes of T steps.
 
-    Pictures are kept in half precision (a step of 2^-11 of the range, finer than 8 bits); nothing that is read from
-    here flows back into an episode.
+    Pictures are kept in half precision (a step of 2^-11 of the range, finer than 8 bits); nothing that is
+    read from here flows back into an episode.
 
     Attributes:
         pictures: I_0 .. I_{T-1}, float16, (T, N, C, H, W) in [-1, 1].
@@ -78,10 +78,11 @@ class EpisodeBuffer:
             generator: Of the order, on the CPU.
 
         Yields:
-            What the enhancer was shown, the HR patches (N, C, h, w), and which pixels lie inside, (N, 1, h, w).
+            What the enhancer was shown, the HR patches (N, C, h, w), and which pixels lie inside, (N, 1, h,
+            w).
         """
         order = torch.randperm(self.horizon * self.rows, generator=generator).to(self.locations.device)
-        for chosen in order.split(batch_size):
+        for chosen in torch.split(order, batch_size):
             step = torch.div(chosen, self.rows, rounding_mode="floor")
             row = torch.remainder(chosen, self.rows)
             location = self.locations[step, row]

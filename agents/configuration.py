@@ -128,8 +128,8 @@ class Experiment:
         agent: Arguments of `agents.reinforce.RecurrentReinforce`.
         total_timesteps: Environment steps of the agent's learning; 0 only trains the enhancer.
         run: Where and how often to write.
-        start_from: An agent file whose policy and enhancer the run starts from; both must have the shapes that
-            are configured here.
+        start_from: An agent file whose policy and enhancer the run starts from; both must have the shapes
+            that are configured here.
     """
 
     env: EnvironmentConfig

@@ -1,4 +1,4 @@
-"""How the local enhancement network learns: the second of the two alternating phases, and the start before both.
+"""How the local enhancement network learns: its half of the alternation, and the start before both.
 
 Loss: mean squared error between the enhanced patch and the HR patch at every step, inside the picture only.
 """
@@ -108,7 +108,7 @@ class EnhancerTrainer:
         self, core: HallucinationCore, buffer: EpisodeBuffer, batch_size: int, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, float]]:
         order = torch.randperm(buffer.rows, generator=generator).to(core.device)
-        for rows in order.split(batch_size):
+        for rows in torch.split(order, batch_size):
             core.reset(buffer.high_resolution[rows])
             losses = []
             for location in buffer.locations[:, rows]:
@@ -154,7 +154,7 @@ def patch_error(enhanced: Tensor, target: Tensor, inside: Tensor) -> Tensor:
 
 
 def cosine_schedule(step: int, steps: int, peak: float, *, warmup: int = 0, floor: float = 0.0) -> float:
-    """Learning rate of update `step` of `steps`: a linear rise over `warmup` updates, then half a cosine to `floor`."""
+    """Learning rate of update `step`: a linear rise over `warmup` updates, then half a cosine to `floor`."""
     if step < warmup:
         return peak * (step + 1) / warmup
     share = (step - warmup) / max(1, steps - warmup)
@@ -164,8 +164,9 @@ def cosine_schedule(step: int, steps: int, peak: float, *, warmup: int = 0, floo
 class Pretraining:
     """Trains the enhancer at random locations before any policy moves.
 
-    Episodes run as in the environment, at uniformly random locations, and every step is an update: the patch that
-    was enhanced for the update is the one that is pasted, so each costs one forward and one backward pass.
+    Episodes run as in the environment, at uniformly random locations, and every step is an update: the patch
+    that was enhanced for the update is the one that is pasted, so each costs one forward and one backward
+    pass.
 
     Args:
         core: The environment's core; its enhancer is trained.

@@ -1,4 +1,4 @@
-"""Batches of faces for training: every face once an epoch, in an order that a checkpoint can take up again."""
+"""Batches of faces for training: every face once an epoch, in an order that can be taken up again."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from facehall_env.datasets import FaceDataset
 class FaceBatches:
     """An endless stream of batches of high-resolution faces.
 
-    The order of epoch e is a permutation drawn from (seed, e), so the position alone says what comes next, and a
-    stream that was restored goes on as if it had never stopped.
+    The order of epoch e is a permutation drawn from (seed, e), so the position alone says what comes next,
+    and a stream that was restored goes on as if it had never stopped.
 
     Args:
         dataset: Where the faces come from; read on demand, never copied whole.

@@ -76,11 +76,8 @@ def load_agent(
     arguments = {name: _tuples(value) for name, value in description["arguments"].items()} | changes
     task_fields = ("channels", "height", "width", "patch_height", "patch_width")
     policy_kwargs = {name: value for name, value in description["policy"].items() if name not in task_fields}
-    agent = kind(
-        env=env, policy_kwargs=policy_kwargs, device=device, _init_setup_model=env is not None, **arguments
-    )
+    agent = kind(env=env, policy_kwargs=policy_kwargs, device=device, **arguments)
     if env is None:
-        agent._setup_model()
         agent._build(config)
     elif agent.policy.config != config:
         raise ValueError(
@@ -100,8 +97,8 @@ def load_agent(
                 agent.core.enhancer.load_state_dict(tensors["enhancer"])
             except RuntimeError as error:
                 raise ValueError(
-                    f"the enhancer in {path} does not fit the environment's; attach one of the same shape with "
-                    f"env.unwrapped.set_enhancer(...) before loading: {error}"
+                    f"the enhancer in {path} does not fit the environment's; attach one of the same shape "
+                    f"with env.unwrapped.set_enhancer(...) before loading: {error}"
                 ) from error
     return agent
 

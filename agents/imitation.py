@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,7 +18,8 @@ def oracle_targets(error_map: Tensor, config: PolicyConfig, temperature: float) 
     Args:
         error_map: What every location has to win, (N, H, W).
         config: Gives the grid of places.
-        temperature: Relative to the best place: one that wins a share `temperature` less is e times less likely.
+        temperature: Relative to the best place: one that wins a share `temperature` less is e times less
+            likely.
 
     Returns:
         Probabilities, (N, places).
@@ -31,10 +31,10 @@ def oracle_targets(error_map: Tensor, config: PolicyConfig, temperature: float) 
 
 
 class Demonstration:
-    """Walks episodes with a mixture of oracle and policy, and keeps what the oracle would have done at every step.
+    """Walks episodes with a mixture of oracle and policy, and keeps what the oracle would have done.
 
-    The states are those that the policy itself runs into (Ross et al. 2011, DAgger), but for the rows that follow the
-    oracle.
+    The states are those that the policy itself runs into (Ross et al. 2011, DAgger), but for the rows that
+    follow the oracle.
 
     Args:
         agent: The policy, drawing its places.

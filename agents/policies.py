@@ -1,4 +1,4 @@
-"""The recurrent policy network: what it remembers, how it looks at the picture, where it says to look next."""
+"""The recurrent policy network: what it remembers, how it sees the picture, where it says to look next."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ class PolicyConfig:
         width: W of the picture.
         patch_height: h of the patch.
         patch_width: w of the patch.
-        stride: The policy chooses on a grid with this pitch in pixels: 1 (the paper) or an even divisor of H and W.
-        history: ``visits``: how often each place of the grid was chosen; ``last``: the previous place, and the LSTM
-            remembers the rest.
-        head: ``conv``: a small convolutional net over picture, visits and coordinates, modulated by the LSTM;
-            ``flat``: one linear layer from the LSTM to all places (the paper).
+        stride: The policy chooses on a grid with this pitch in pixels: 1 (the paper) or an even divisor of H
+            and W.
+        history: ``visits``: how often each place of the grid was chosen; ``last``: the previous place, and
+            the LSTM remembers the rest.
+        head: ``conv``: a small convolutional net over picture, visits and coordinates, modulated by the
+            LSTM; ``flat``: one linear layer from the LSTM to all places (the paper).
         policy_input: ``current``: I_{t-1}; ``initial``: I_0 at every step (the paper's ablation).
         picture_features: Width of the picture's layer.
         history_features: Width of the history's layer.
@@ -61,10 +62,24 @@ class PolicyConfig:
         ):
             if value not in get_args(kind):
                 raise ValueError(f"{name} is {value!r}, but it must be one of {', '.join(get_args(kind))}")
+        for name in (
+            "channels",
+            "height",
+            "width",
+            "patch_height",
+            "patch_width",
+            "picture_features",
+            "history_features",
+            "lstm_features",
+            "head_channels",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but it must be at least 1")
         even = self.stride == 1 or (self.stride > 1 and self.stride % 2 == 0)
         if not even or self.height % self.stride or self.width % self.stride:
             raise ValueError(
-                f"stride is {self.stride}, but it must be 1 or an even divisor of {self.height} and {self.width}"
+                f"stride is {self.stride}, but it must be 1 or an even divisor of {self.height} and "
+                f"{self.width} (rows and columns of the picture)"
             )
 
     @property
@@ -98,7 +113,8 @@ class PolicyState(NamedTuple):
         cell: c of the LSTM, (1, N, lstm_features).
         visits: How often each place was chosen, float32, (N, places).
         last: The previous place, int64, (N,), -1 before the first step.
-        initial: I_0 where the policy looks at it, (N, C, H, W), else (N, 0).
+        initial: I_0 where the policy looks at it, (N, C*H*W), of no meaning before the first step; else
+            (N, 0).
     """
 
     hidden: Tensor
@@ -113,19 +129,13 @@ class PolicyState(NamedTuple):
         Args:
             rows: Which ones, bool, (N,).
         """
-        keep = (~rows).to(self.hidden.dtype)
-        if bool(rows.all()):
-            initial = self.initial[:, :0]
-        elif self.initial.shape[1] and bool(rows.any()):
-            raise ValueError("a policy that looks at I_0 needs all episodes to start together")
-        else:
-            initial = self.initial
+        keep = (~rows).to(self.hidden.dtype)[:, None]
         return PolicyState(
-            self.hidden * keep[:, None],
-            self.cell * keep[:, None],
-            self.visits * keep[:, None],
+            self.hidden * keep,
+            self.cell * keep,
+            self.visits * keep,
             torch.where(rows, torch.full_like(self.last, -1), self.last),
-            initial,
+            self.initial,
         )
 
 
@@ -153,14 +163,15 @@ class RecurrentPolicyNetwork(nn.Module):
 
     def initial_state(self, rows: int) -> PolicyState:
         """The memory before the first step, for N rows."""
-        weight = self.value_layer.weight
-        zeros = weight.new_zeros(1, rows, self.config.lstm_features)
+        config, weight = self.config, self.value_layer.weight
+        zeros = weight.new_zeros(1, rows, config.lstm_features)
+        pixels = config.channels * config.height * config.width if config.policy_input == "initial" else 0
         return PolicyState(
             zeros,
             zeros,
-            weight.new_zeros(rows, self.config.places),
+            weight.new_zeros(rows, config.places),
             torch.full((rows,), -1, dtype=torch.int64, device=weight.device),
-            weight.new_zeros(rows, 0),
+            weight.new_zeros(rows, pixels),
         )
 
     def step(self, picture: Tensor, state: PolicyState) -> tuple[Tensor, PolicyState]:
@@ -174,8 +185,9 @@ class RecurrentPolicyNetwork(nn.Module):
             Logits (N, places), and the memory, to which `remember` must add the place that was chosen.
         """
         if self.config.policy_input == "initial":
-            picture = state.initial.view_as(picture) if state.initial.shape[1] else picture
-            state = state._replace(initial=picture.flatten(1))
+            starts = (state.last < 0)[:, None]
+            state = state._replace(initial=torch.where(starts, picture.flatten(1), state.initial))
+            picture = state.initial.view_as(picture)
         logits, _, memory = self._run(
             picture[None], state.visits[None], state.last[None], (state.hidden, state.cell)
         )
@@ -196,11 +208,13 @@ class RecurrentPolicyNetwork(nn.Module):
             places: What was chosen at each step, int64, (T, N).
 
         Returns:
-            Logits (T, N, places), and the value head's estimate of the return, (T, N).
+            Logits (T, N, places), and what the value head says of each state, (T, N): how far its return lies
+            above the batch's mean, in the unit of the advantages. No gradient flows from it into the LSTM.
         """
         steps, rows = places.shape
-        visits = pictures.new_zeros(steps, rows, self.config.places)
-        if self.config.history == "visits" or self.config.head == "conv":
+        counted = self.config.history == "visits" or self.config.head == "conv"
+        visits = pictures.new_zeros(steps, rows, self.config.places if counted else 0)
+        if counted:
             visits[1:].scatter_(2, places[:-1, :, None], 1.0)
             visits = visits.cumsum(0)
         last = torch.cat((torch.full_like(places[:1], -1), places[:-1]))
@@ -245,8 +259,8 @@ class FlatHead(nn.Module):
 class ConvHead(nn.Module):
     """A small convolutional net over the grid of places, its features scaled and shifted by the LSTM (FiLM).
 
-    It sees the picture, how often each place was chosen, how much of it has been under a patch, and coordinates; the
-    same weights judge every place, so what is learned in one place holds in all.
+    It sees the picture, how often each place was chosen, how much of it has been under a patch, and
+    coordinates; the same weights judge every place, so what is learned in one place holds in all.
     """
 
     _DILATIONS = (1, 2, 4, 8)
@@ -300,7 +314,7 @@ class ConvHead(nn.Module):
         return self.last(features).flatten(1)  # type: ignore[no-any-return]
 
     def _cover(self, seen: Tensor) -> Tensor:
-        """How many patches have lain on each place: the visits summed over a patch's window, as two running sums."""
+        """How many patches have lain on each place: the visits summed over a patch's window."""
         h, w = self.window
         padded = F.pad(seen, (w // 2 + 1, w // 2, h // 2 + 1, h // 2))
         table = padded.cumsum(2).cumsum(3)

@@ -1,4 +1,4 @@
-"""RecurrentReinforce: REINFORCE on whole episodes with a recurrent policy, alternating with the enhancer's phase.
+"""RecurrentReinforce: REINFORCE on whole episodes, alternating with the enhancer's phase.
 
 Shaped like Stable-Baselines3's algorithms, but it talks to the environment's core in tensors.
 """
@@ -28,6 +28,7 @@ from agents.faces import FaceBatches
 from agents.files import load_agent, save_agent
 from agents.imitation import Demonstration, imitation_loss
 from agents.policies import PolicyConfig, PolicyState, RecurrentPolicyNetwork
+from agents.presets import PRESETS
 from agents.rollout import PolicyAgent, distinct_places, walk
 from agents.scripted import ErrorMap, OracleCriterion
 from facehall_env.core import Reward
@@ -36,32 +37,36 @@ from facehall_env.task import FaceTask
 Baseline = Literal["scalar", "batch", "leave_one_out", "self_critical", "value"]
 Coupling = Literal["alternating", "joint", "frozen"]
 Value = float | tuple[float, float] | Schedule
-"""A constant, a pair (at the start, at the end; linear in between), or a function of the remaining progress."""
+"""A constant, a pair (at the start, at the end; linear in between), or a function of the remaining
+progress."""
 
 
 class RecurrentReinforce(BaseAlgorithm):
-    """Learns where to look by REINFORCE (Williams 1992), and how to enhance, in turns (Cao et al. 2017, section 3.3).
+    """Learns where to look by REINFORCE (Williams 1992) and how to enhance, in turns (Cao et al., 3.3).
 
-    An iteration collects `n_faces` x `n_rollouts` episodes, updates the policy once, and, where the coupling says so,
-    the enhancer on the same patches. Every step is credited with the reward from there on (gamma = 1).
+    An iteration collects `n_faces` x `n_rollouts` episodes, updates the policy once, and, where the coupling
+    says so, the enhancer on the same patches. Every step is credited with the reward from there on (gamma =
+    1).
 
-    The defaults are the recipe that learned *where next* in argmax mode; the paper's own, in which a terminal reward
-    credits every step and a flat head reads the history, is `agents.presets.PAPER`.
+    The defaults are the recipe that learned *where next* in argmax mode; the paper's own, in which a terminal
+    reward credits every step and a flat head reads the history, is `agents.presets.PAPER`.
 
     Args:
         policy: ``"RecurrentPolicy"``, the only one.
-        env: A FaceHallucination environment (or its id), from which the task, the faces and the enhancer come.
+        env: A FaceHallucination environment (or its id), from which the task, the faces and the enhancer
+            come.
         learning_rate: Of the policy's Adam.
         n_faces: Faces an iteration.
         n_rollouts: Episodes a face, K.
-        rows_per_pass: Episodes that go through the network at once in an update; gradients are accumulated, so
-            this bounds memory and changes nothing else.
-        reward: What the agent learns from: ``"delta"``, ``"terminal"``, ``"coverage"``; None: the environment's.
-        baseline: What is subtracted from the return: ``"scalar"`` (learned, one a step), ``"batch"`` (the mean over
-            the batch), ``"leave_one_out"`` (the mean over the face's other rollouts; K >= 2), ``"self_critical"`` (the
-            return of the argmax rollout), ``"value"`` (a head on the LSTM's state).
-        normalize_advantage: Divide by the batch's standard deviation: MSEs differ by about 1e-3, so without it
-            the gradient vanishes.
+        rows_per_pass: Episodes that go through the network at once in an update; gradients are accumulated,
+            so this bounds memory and changes nothing else.
+        reward: What the agent learns from: ``"delta"``, ``"terminal"``, ``"coverage"``; None: the
+            environment's.
+        baseline: What is subtracted from the return: ``"scalar"`` (learned, one a step), ``"batch"`` (the
+            mean over the batch), ``"leave_one_out"`` (the mean over the face's other rollouts; K >= 2),
+            ``"self_critical"`` (the return of the argmax rollout), ``"value"`` (a head on the LSTM's state).
+        normalize_advantage: Divide by the batch's standard deviation: MSEs differ by about 1e-3, so without
+            it the gradient vanishes.
         ent_coef: Weight of the entropy bonus.
         vf_coef: Weight of the loss of the learned baselines.
         max_grad_norm: The policy's gradient norm is clipped here.
@@ -70,8 +75,8 @@ class RecurrentReinforce(BaseAlgorithm):
         imitation_learning_rate: Of the warm start.
         imitation_temperature: See `agents.imitation.oracle_targets`.
         oracle: The criterion of the oracle that is imitated, see `agents.scripted.ErrorMap`.
-        coupling: ``"alternating"``: the enhancer's updates follow the policy's; ``"joint"``: one update of both from
-            the same batch at the same time; ``"frozen"``: the enhancer stays.
+        coupling: ``"alternating"``: the enhancer's updates follow the policy's; ``"joint"``: one update of
+            both from the same batch at the same time; ``"frozen"``: the enhancer stays.
         enhancer_learning_rate: Of the enhancer's Adam.
         enhancer_betas: Of the enhancer's Adam; the paper's.
         enhancer_updates: Updates of the enhancer an iteration (alternating).
@@ -87,7 +92,8 @@ class RecurrentReinforce(BaseAlgorithm):
         _init_setup_model: As in Stable-Baselines3.
 
     Raises:
-        ValueError: If an argument is out of range or the environment is not one of ours; the message names it.
+        ValueError: If an argument is out of range or the environment is not one of ours; the message names
+            it.
     """
 
     policy_aliases: ClassVar[dict[str, Any]] = {"RecurrentPolicy": RecurrentPolicyNetwork}
@@ -175,7 +181,8 @@ class RecurrentReinforce(BaseAlgorithm):
 
     def _setup_model(self) -> None:
         """Build the policy, the optimisers, the generators and, where there is an environment, the store."""
-        self.set_random_seed(self.seed)
+        if self.env is not None:
+            self.set_random_seed(self.seed)
         task = self._task()
         if self._requested_device is not None:
             self.device = torch.device(self._requested_device)
@@ -213,8 +220,9 @@ class RecurrentReinforce(BaseAlgorithm):
         if self.coupling != "frozen":
             if not isinstance(self.core.enhancer, nn.Module) or not list(self.core.enhancer.parameters()):
                 raise ValueError(
-                    f"coupling is {self.coupling!r}, but the environment's enhancer has nothing to train: attach a network "
-                    "with env.unwrapped.set_enhancer(make_enhancer('tiny')), or set coupling to 'frozen'"
+                    f"coupling is {self.coupling!r}, but the environment's enhancer has nothing to train: "
+                    "attach a network with env.unwrapped.set_enhancer(make_enhancer('tiny')), or set "
+                    "coupling to 'frozen'"
                 )
             self.enhancer_trainer = EnhancerTrainer(
                 self.core.enhancer,
@@ -233,14 +241,14 @@ class RecurrentReinforce(BaseAlgorithm):
             task = None
         if not isinstance(task, FaceTask):
             raise ValueError(
-                "RecurrentReinforce runs on the core of a FaceHallucination environment; for other environments take "
-                "Stable-Baselines3's algorithms or RecurrentPPO of sb3-contrib"
+                "RecurrentReinforce runs on the core of a FaceHallucination environment; for others "
+                "take Stable-Baselines3's algorithms or RecurrentPPO of sb3-contrib"
             )
         return task
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """As in Stable-Baselines3, but pictures keep their channels last: the policy reads the core, not the env."""
+        """As in Stable-Baselines3, but pictures keep their channels last: the policy reads the core."""
         wrapped = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
         return wrapped.venv if isinstance(wrapped, VecTransposeImage) else wrapped
 
@@ -251,9 +259,10 @@ class RecurrentReinforce(BaseAlgorithm):
         assert task is not None
         self._attach(task)
 
-    # --- learning -----------------------------------------------------------------------------------------------
+    # --- learning
+    # -----------------------------------------------------------------------------------------------
 
-    def learn(  # type: ignore[override]
+    def learn(
         self,
         total_timesteps: int,
         callback: MaybeCallback = None,
@@ -262,7 +271,7 @@ class RecurrentReinforce(BaseAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> RecurrentReinforce:
-        """Imitate the oracle if that has not been done, then iterate until `total_timesteps` steps were taken.
+        """Imitate the oracle if that has not been done, then iterate for `total_timesteps` steps.
 
         Args:
             total_timesteps: Environment steps; an iteration takes n_faces * n_rollouts * T of them.
@@ -298,9 +307,10 @@ class RecurrentReinforce(BaseAlgorithm):
         return self
 
     def imitate(self) -> Tensor:
-        """One update of the warm start: the policy's distribution towards the oracle's, on the policy's own states.
+        """One update of the warm start: the policy's distribution moves towards the oracle's.
 
-        The share of steps that follow the oracle falls from one to zero over the warm start.
+        The states are those that the policy itself runs into, but for the steps that follow the oracle. Their
+        share falls from one to zero over the warm start.
 
         Returns:
             The loss before the update.
@@ -361,7 +371,7 @@ class RecurrentReinforce(BaseAlgorithm):
         self.optimizer.zero_grad(set_to_none=True)
         entropies, value_losses = [], []
         scale = self._advantage_scale(returns, baseline)
-        for rows in torch.arange(self.buffer.rows, device=self.device).split(self.rows_per_pass):
+        for rows in torch.split(torch.arange(self.buffer.rows, device=self.device), self.rows_per_pass):
             pictures = self.buffer.pictures[:, rows].float()
             logits, values = self.policy.evaluate(pictures, places[:, rows])
             log_prob = logits.log_softmax(dim=2)
@@ -430,7 +440,8 @@ class RecurrentReinforce(BaseAlgorithm):
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
 
-    # --- what is logged -----------------------------------------------------------------------------------------
+    # --- what is logged
+    # -----------------------------------------------------------------------------------------
 
     def _episode_infos(self) -> list[dict[str, Any]]:
         """One entry an episode as Monitor would write it, so that callbacks and logs find what they know."""
@@ -479,10 +490,11 @@ class RecurrentReinforce(BaseAlgorithm):
             callback = [*(cast(Any, given)), ProgressBar()]
         return super()._init_callback(callback, progress_bar=False)
 
-    # --- acting -------------------------------------------------------------------------------------------------
+    # --- acting
+    # -------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def predict(  # type: ignore[override]
+    def predict(
         self,
         observation: NDArray[np.uint8] | dict[str, NDArray[Any]],
         state: tuple[NDArray[Any], ...] | None = None,
@@ -492,8 +504,8 @@ class RecurrentReinforce(BaseAlgorithm):
         """Where to look next.
 
         Args:
-            observation: Current pictures, uint8, (H, W, C) or (N, H, W, C) (channels may also come first), or the
-                dictionary observation.
+            observation: Current pictures, uint8, (H, W, C) or (N, H, W, C) (channels may also come first), or
+                the dictionary observation.
             state: What the last call returned; None at the start.
             episode_start: Rows that start a new episode forget what was before, bool, (N,).
             deterministic: argmax instead of a draw.
@@ -540,7 +552,8 @@ class RecurrentReinforce(BaseAlgorithm):
             )
         return memory
 
-    # --- on disk ------------------------------------------------------------------------------------------------
+    # --- on disk
+    # ------------------------------------------------------------------------------------------------
 
     HYPERPARAMETERS: ClassVar[tuple[str, ...]] = (
         "learning_rate",
@@ -572,7 +585,10 @@ class RecurrentReinforce(BaseAlgorithm):
     def save(  # type: ignore[override]
         self, path: str | Path, exclude: Sequence[str] | None = None, include: Sequence[str] | None = None
     ) -> None:
-        """Write policy, enhancer, optimisers and settings into one file (zip of safetensors and JSON, no pickle).
+        """Write policy, enhancer and settings into one file: a zip of safetensors and JSON, no pickle.
+
+        The policy's optimiser is in it, the enhancer's is not; a run that must go on to the last bit keeps
+        `training_state`.
 
         Args:
             path: The file; ``.zip`` is added where there is no ending, as in Stable-Baselines3.
@@ -580,6 +596,24 @@ class RecurrentReinforce(BaseAlgorithm):
             include: Not used; everything that is needed is written.
         """
         save_agent(self, path, without_enhancer="enhancer" in (exclude or ()))
+
+    @classmethod
+    def from_preset(cls, preset: str, env: GymEnv | str, **changes: Any) -> RecurrentReinforce:
+        """An agent with the settings of a preset.
+
+        Args:
+            preset: ``"default"`` or ``"paper"``, see `agents.presets`.
+            env: As for the constructor.
+            **changes: Arguments that shall differ from the preset's; `policy_kwargs` field by field.
+
+        Raises:
+            ValueError: If there is no such preset.
+        """
+        if preset not in PRESETS:
+            raise ValueError(f"there is no preset {preset!r} of the agent; there are {', '.join(PRESETS)}")
+        settings = PRESETS[preset] | changes
+        policy_kwargs = PRESETS[preset].get("policy_kwargs", {}) | (changes.get("policy_kwargs") or {})
+        return cls("RecurrentPolicy", env, **(settings | {"policy_kwargs": policy_kwargs}))
 
     @classmethod
     def load(  # type: ignore[override]
@@ -593,7 +627,8 @@ class RecurrentReinforce(BaseAlgorithm):
 
         Args:
             path: What `save` wrote.
-            env: To go on learning; its enhancer takes the saved weights. Without one the agent can only predict.
+            env: To go on learning; its enhancer takes the saved weights. Without one the agent can only
+                predict.
             device: Where to compute.
             **changes: Constructor arguments that shall differ from the saved ones.
 
@@ -660,7 +695,7 @@ def policy_config(task: FaceTask, policy_kwargs: dict[str, Any]) -> PolicyConfig
         ValueError: If `policy_kwargs` names a field that does not exist or is fixed by the task.
     """
     channels, height, width = task.core.shape
-    fixed = {
+    fixed: dict[str, Any] = {
         "channels": channels,
         "height": height,
         "width": width,

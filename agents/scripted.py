@@ -54,7 +54,7 @@ def covering_locations(core: HallucinationCore) -> Tensor:
 
 
 class RasterScan:
-    """Walks over the covering patches again and again, left to right and top to bottom, whatever the picture shows."""
+    """Walks over the covering patches again and again, row by row, whatever the picture shows."""
 
     def begin(self, core: HallucinationCore) -> None:
         """Lay out the scan."""
@@ -89,10 +89,10 @@ def patch_sums(core: HallucinationCore, values: Tensor) -> Tensor:
 class ErrorMap:
     """How much every location has to win, known from the HR pictures.
 
-    ``error``: the squared error inside the patch (the paper's reading of an oracle). ``gain``: by how much the squared
-    error would fall if the patch were replaced by that of a picture enhanced everywhere once (a raster scan, nine
-    enhanced patches a face at the start): error that the network cannot mend attracts no look, which matters as
-    soon as an enhancer mends only a part.
+    ``error``: the squared error inside the patch (the paper's reading of an oracle). ``gain``: by how much
+    the squared error would fall if the patch were replaced by that of a picture enhanced everywhere once (a
+    raster scan, nine enhanced patches a face at the start): error that the network cannot mend attracts no
+    look, which matters as soon as an enhancer mends only a part.
 
     Args:
         criterion: ``"error"`` or ``"gain"``.
@@ -104,7 +104,7 @@ class ErrorMap:
         self.criterion = criterion
 
     def begin(self, core: HallucinationCore) -> None:
-        """Enhance every picture once, if the criterion asks for it; `core` is at the start of its episodes."""
+        """Enhance every picture once, if the criterion asks for it; `core` was just reset."""
         if self.criterion == "gain":
             preview = core.replica(horizon=len(covering_locations(core)))
             preview.reset(core.high_resolution)
@@ -115,7 +115,7 @@ class ErrorMap:
             self._mendable = self._squared_error(preview)
 
     def __call__(self, core: HallucinationCore) -> Tensor:
-        """What every location has to win now: (N, H, W), in units of squared pixels, summed over the patch."""
+        """What every location has to win now, (N, H, W): squared pixels, summed over the patch."""
         error = self._squared_error(core)
         if self.criterion == "gain":
             error = error - self._mendable

@@ -60,8 +60,8 @@ class RecordError(ValueError):
 class Record:
     """The mean quality of one method on one split at one scale, and all that is needed to measure it again.
 
-    Two records with the same `key` are two measurements of the same thing: in a file the later one replaces the
-    earlier. Numbers of numpy are taken and kept as plain Python numbers.
+    Two records with the same `key` are two measurements of the same thing: in a file the later one replaces
+    the earlier. Numbers of numpy are taken and kept as plain Python numbers.
 
     Attributes:
         method: Name of the method, for instance "bicubic" or "attention_fh"; `METHODS` has the usual ones.
