@@ -9,13 +9,22 @@ Importing this package registers the environments::
 from facehall_env._version import __version__
 from facehall_env.core import HallucinationCore
 from facehall_env.datasets import FaceDataset, load_dataset
-from facehall_env.enhancer import EnhancerConfig, LocalEnhancementNetwork, load_enhancer, make_enhancer
+from facehall_env.enhancer import (
+    Enhancer,
+    EnhancerConfig,
+    EnhancerInput,
+    LocalEnhancementNetwork,
+    load_enhancer,
+    make_enhancer,
+)
 from facehall_env.env import FaceHallucinationEnv
 from facehall_env.registration import ENV_IDS, register_envs
 
 __all__ = [
     "ENV_IDS",
+    "Enhancer",
     "EnhancerConfig",
+    "EnhancerInput",
     "FaceDataset",
     "FaceHallucinationEnv",
     "HallucinationCore",

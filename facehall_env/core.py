@@ -47,15 +47,6 @@ class HallucinationCore:
     On a CPU no row depends on the rows beside it: with the identity as enhancer, row i is bit for bit what
     its picture gives alone; a network's batched arithmetic may differ in the last digits.
 
-    Attributes:
-        high_resolution: The pictures of the last `reset`, uint8, (N, C, H, W); N is 0 before the first.
-        target: The same in [-1, 1], float32.
-        low_resolution: What they were shrunk to, in [-1, 1], (N, C, H/s, W/s).
-        initial: I_0, enlarged again, (N, C, H, W); not clamped, so it can overshoot [-1, 1] a little.
-        t: Steps taken.
-        enhancer: The network that enhances patches.
-        geometry: Where patches lie.
-
     Args:
         shape: C, H, W of the high-resolution picture.
         scale: How many times smaller the low-resolution picture is, a divisor of H and W.
@@ -72,7 +63,17 @@ class HallucinationCore:
         precision: ``"bfloat16"`` runs the enhancer under autocast; pictures stay float32.
         device: Where everything lives.
 
+    Attributes:
+        high_resolution: The pictures of the last `reset`, uint8, (N, C, H, W); N is 0 before the first.
+        target: The same in [-1, 1], float32.
+        low_resolution: What they were shrunk to, in [-1, 1], (N, C, H/s, W/s).
+        initial: I_0, enlarged again, (N, C, H, W); not clamped, so it can overshoot [-1, 1] a little.
+        t: Steps taken.
+        enhancer: The network that enhances patches.
+        geometry: Where patches lie.
+
     Raises:
+        TypeError: If `enhancer` is no `Enhancer`.
         ValueError: If an argument is out of range; the message names it.
     """
 
@@ -114,8 +115,7 @@ class HallucinationCore:
         """Enhance with this network from the next step on; the core keeps a reference and never trains it.
 
         Args:
-            enhancer: The network, which is moved to the core's device if it is a
-                module; None is the identity.
+            enhancer: The network; a module is moved to the core's device. None is the identity.
 
         Raises:
             TypeError: If it is no `Enhancer`.
@@ -184,8 +184,7 @@ class HallucinationCore:
                 f"reset needs uint8 pictures of shape (N, {', '.join(map(str, self.shape))}), not "
                 f"{high_resolution.dtype} of shape {tuple(high_resolution.shape)}"
             )
-        # A copy with the columns last in memory, whatever the caller's layout and
-        # whatever he does to it later.
+        # A copy, so that neither the caller's memory layout nor what happens to it later counts here.
         self.high_resolution = high_resolution.to(self.device).clone(memory_format=torch.contiguous_format)
         levels = self.high_resolution.to(self._exact)
         small = self.resampler.shrink(levels)
@@ -214,8 +213,7 @@ class HallucinationCore:
         if self._mse is None:
             with torch.no_grad():
                 error = self.geometry.to_picture(self._canvas).clamp(-1.0, 1.0) - self.target
-                # Line by line first: torch splits one long sum among threads, but only
-                # where it is the only one.
+                # Line by line first: one long sum is split among threads, but only where it is alone.
                 total = error.square().sum(dim=3).flatten(1).sum(dim=1)
                 self._mse = total / (4.0 * math.prod(self.shape))
         return self._mse
@@ -285,8 +283,7 @@ class HallucinationCore:
 
         Args:
             location: As for `step`.
-            through_pictures: Paste without cutting the graph, so that the losses of
-                later steps reach this one.
+            through_pictures: Paste without cutting the graph: losses of later steps reach this one.
 
         Raises:
             RuntimeError, ValueError: As `step`.
@@ -326,7 +323,7 @@ class HallucinationCore:
         if before is not None:
             return before - self.mse
         if not self.terminated:
-            return torch.zeros(self.rows, device=self.device)
+            return torch.zeros(self.rows, dtype=torch.float32, device=self.device)
         if self.reward == "coverage":
             return self.coverage_weight * self.coverage - self.mse
         return -self.mse

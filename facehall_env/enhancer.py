@@ -22,10 +22,8 @@ from facehall_env.arguments import whole
 from facehall_env.patches import PATCH_SIZE
 
 ExtraInput = Literal["coordinates", "location", "initial_patch"]
-
-
 LAST_KERNEL: Final = 5
-"""Kernel of the eighth convolution, which the paper and its sources agree on."""
+"""Kernel of the eighth convolution; only those of the first and the seventh are in dispute."""
 
 
 class EnhancerInput(NamedTuple):

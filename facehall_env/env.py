@@ -84,6 +84,7 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
         """Enhance with this (live) network from the next step on; None is the identity.
 
         Raises:
+            TypeError: If it is no `Enhancer`.
             ValueError: If the network was made for another picture or patch size.
         """
         self.core.set_enhancer(enhancer)

@@ -660,6 +660,17 @@ def test_a_recorded_step_does_what_a_step_does():
     assert torch.equal(step.inputs.centre, core.geometry.centres(location))
 
 
+def test_what_a_step_was_shown_does_not_change_afterwards():
+    core = HallucinationCore(**SMALL, enhancer=Affine())
+    core.reset(faces(2, core.shape))
+    for location in places(core):
+        before, expected = core.current, core.observe(location)
+        step = core.step_recorded(location)
+        assert torch.equal(step.inputs.picture, before)
+        assert torch.equal(step.inputs.patch, expected.patch)
+        assert not torch.equal(core.current, before)
+
+
 @pytest.mark.parametrize("through_pictures", [True, False])
 def test_gradients_reach_earlier_steps_through_the_pictures_only_if_asked(through_pictures):
     class Steps(torch.nn.Module):
