@@ -12,22 +12,24 @@ from agents.scripted import ErrorMap
 from facehall_env.core import HallucinationCore
 
 
-def oracle_targets(error_map: Tensor, config: PolicyConfig, temperature: float) -> Tensor:
+def oracle_targets(error_map: Tensor, config: PolicyConfig, temperature: float, most: Tensor) -> Tensor:
     """A distribution over places that prefers those where most is to be won.
 
     Args:
         error_map: What every location has to win, (N, H, W).
         config: Gives the grid of places.
-        temperature: Relative to the best place: one that wins a share `temperature` less is e times less
-            likely.
+        temperature: In units of `most`: a place that wins `temperature` * `most` less than another is e times
+            less likely.
+        most: What the best place had to win at the start of the episode, (N,). What is left falls from step
+            to step, and the advice fades with it: measured by what is left, it would end up shouting about
+            noise.
 
     Returns:
         Probabilities, (N, places).
     """
     half = config.stride // 2
     score = error_map[:, half :: config.stride, half :: config.stride].flatten(1)
-    best = score.amax(dim=1, keepdim=True)
-    return ((score - best) / (temperature * best.clamp_min(1e-9))).softmax(dim=1)
+    return (score / (temperature * most.clamp_min(1e-9)[:, None])).softmax(dim=1)
 
 
 class Demonstration:
@@ -68,7 +70,10 @@ class Demonstration:
     def select(self, core: HallucinationCore) -> Tensor:
         """Ask both, follow one, remember what the oracle said."""
         network = self.agent.network
-        target = oracle_targets(self.error_map(core), network.config, self.temperature)
+        error_map = self.error_map(core)
+        if core.t == 0:
+            self._most = error_map.amax(dim=(1, 2))
+        target = oracle_targets(error_map, network.config, self.temperature, self._most)
         advised = torch.multinomial(target, 1, generator=self.generator).squeeze(1)
         before = self.agent.state
         chosen = network.config.place(self.agent.select(core))

@@ -70,8 +70,10 @@ class RecurrentReinforce(BaseAlgorithm):
         ent_coef: Weight of the entropy bonus.
         vf_coef: Weight of the loss of the learned baselines.
         max_grad_norm: The policy's gradient norm is clipped here.
-        imitation_updates: Updates of the warm start, imitating the greedy oracle, before REINFORCE.
-        imitation_faces: Faces an update of the warm start.
+        imitation_updates: Rounds of the warm start, imitating the greedy oracle, before REINFORCE.
+        imitation_faces: Faces, and so episodes, a round.
+        imitation_epochs: How often a round walks over its episodes.
+        imitation_rows: Episodes an update of the warm start.
         imitation_learning_rate: Of the warm start.
         imitation_temperature: See `agents.imitation.oracle_targets`.
         oracle: The criterion of the oracle that is imitated, see `agents.scripted.ErrorMap`.
@@ -115,6 +117,8 @@ class RecurrentReinforce(BaseAlgorithm):
         max_grad_norm: float = 1.0,
         imitation_updates: int = 100,
         imitation_faces: int = 32,
+        imitation_epochs: int = 2,
+        imitation_rows: int = 8,
         imitation_learning_rate: float = 1e-3,
         imitation_temperature: float = 0.05,
         oracle: OracleCriterion = "gain",
@@ -166,6 +170,7 @@ class RecurrentReinforce(BaseAlgorithm):
         self.normalize_advantage = normalize_advantage
         self.ent_coef, self.vf_coef, self.max_grad_norm = ent_coef, vf_coef, max_grad_norm
         self.imitation_updates, self.imitation_faces = imitation_updates, imitation_faces
+        self.imitation_epochs, self.imitation_rows = imitation_epochs, imitation_rows
         self.imitation_learning_rate = imitation_learning_rate
         self.imitation_temperature = imitation_temperature
         self.oracle: OracleCriterion = oracle
@@ -307,13 +312,13 @@ class RecurrentReinforce(BaseAlgorithm):
         return self
 
     def imitate(self) -> Tensor:
-        """One update of the warm start: the policy's distribution moves towards the oracle's.
+        """One round of the warm start: the policy's distribution moves towards the oracle's.
 
         The states are those that the policy itself runs into, but for the steps that follow the oracle. Their
         share falls from one to zero over the warm start.
 
         Returns:
-            The loss before the update.
+            The mean loss.
         """
         share = 1.0 - self.imitated / max(1, self.imitation_updates)
         demonstration = Demonstration(
@@ -325,15 +330,21 @@ class RecurrentReinforce(BaseAlgorithm):
         )
         buffer = EpisodeBuffer(self.core.horizon, self.imitation_faces, self.core.shape, self.device)
         walk(self.core, demonstration, self.imitation_batches.next(), buffer=buffer)
-        logits, _ = self.policy.evaluate(buffer.pictures.float(), torch.stack(demonstration.places))
-        loss = imitation_loss(logits, torch.stack(demonstration.targets))
+        places, targets = torch.stack(demonstration.places), torch.stack(demonstration.targets)
         self._set_learning_rate(self.imitation_learning_rate)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        self.optimizer.step()
+        losses = []
+        for _ in range(self.imitation_epochs):
+            order = torch.randperm(self.imitation_faces, generator=self.order_generator).to(self.device)
+            for rows in torch.split(order, self.imitation_rows):
+                logits, _ = self.policy.evaluate(buffer.pictures[:, rows].float(), places[:, rows])
+                loss = imitation_loss(logits, targets[:, rows])
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+                self.optimizer.step()
+                losses.append(loss.detach())
         self.imitated += 1
-        return loss.detach()
+        return torch.stack(losses).mean()
 
     def collect_rollouts(self, callback: BaseCallback) -> bool:
         """Fill the buffer with n_rollouts episodes of each of n_faces faces.
@@ -568,6 +579,8 @@ class RecurrentReinforce(BaseAlgorithm):
         "max_grad_norm",
         "imitation_updates",
         "imitation_faces",
+        "imitation_epochs",
+        "imitation_rows",
         "imitation_learning_rate",
         "imitation_temperature",
         "oracle",
