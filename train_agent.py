@@ -18,9 +18,8 @@ def main() -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"train_agent.py: {error}", file=sys.stderr)
         return 2
-    print(
-        f"the agent is in {run.folder / 'agent.zip'}; measure it with: python evaluate.py measure --run {run.folder}"
-    )
+    print(f"the agent is in {run.folder / 'agent.zip'}; measure it with:")
+    print(f"python evaluate.py measure --run {run.folder}")
     return 0
 
 
