@@ -189,9 +189,16 @@ def test_each_of_the_two_ways_to_tell_the_place_does(extra):
         assert not torch.equal(network(data._replace(centre=-data.centre)), network(data))
 
 
-def test_the_coordinate_channels_hold_the_place_of_every_pixel_in_the_picture():
-    geometry = PatchGeometry(24, 16, (8, 6))
-    network = make_enhancer("tiny", **SMALL, extra_inputs=("coordinates",), global_features=0)
+@pytest.mark.parametrize("patch_size", [(8, 6), (7, 5)])
+def test_the_coordinate_channels_hold_the_place_of_every_pixel_in_the_picture(patch_size):
+    geometry = PatchGeometry(24, 16, patch_size)
+    network = make_enhancer(
+        "tiny",
+        shape=SMALL["shape"],
+        patch_size=patch_size,
+        extra_inputs=("coordinates",),
+        global_features=0,
+    )
     seen = []
     network.convolutions.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     location = torch.tensor([100, 0, 383])
