@@ -50,7 +50,6 @@ class Anatomy:
 
 def sample_anatomy(rng: np.random.Generator) -> Anatomy:
     """Draw one face's proportions."""
-
     deviates = iter(rng.standard_normal(40).clip(-2.2, 2.2).tolist())
 
     def normal(mean: float, deviation: float) -> float:
@@ -113,7 +112,7 @@ def jaw_line(a: Anatomy, angles: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def skull_line(a: Anatomy, grow: float, low: float = _TEMPLE, samples: int = 40) -> NDArray[np.float64]:
-    """Outline of the skull, image-left to image-right, ``grow`` units outside the skin, ending at y = ``low``."""
+    """Outline of the skull, image-left to -right, ``grow`` units outside the skin, ending at y = ``low``."""
     height = a.skull_top - grow - _TEMPLE
     cut = max((low - _TEMPLE) / height, 0.0) ** (1 / 0.72)
     reach = np.arccos(min(cut, 1.0))
@@ -147,7 +146,7 @@ def landmarks(a: Anatomy) -> NDArray[np.float64]:
         axis=-1,
     )
 
-    for side, index in ((-1, slice(36, 42)), (1, None)):
+    for side, order in ((-1, (36, 37, 38, 39, 40, 41)), (1, (45, 44, 43, 42, 47, 46))):
         w = a.eye_width
         open_up = a.upper_lid * (1 + 0.05 * side * a.skew[2])
         outline = np.array(
@@ -158,10 +157,7 @@ def landmarks(a: Anatomy) -> NDArray[np.float64]:
         outline[:, 0] += a.eye_offset
         outline[:, 0] *= side
         outline[:, 1] += 0.2 * side * a.skew[3]
-        if index is not None:
-            p[index] = outline
-        else:
-            p[42:48] = outline[[3, 2, 1, 0, 5, 4]]
+        p[list(order)] = outline
 
     p[48:68] = _mouth(a)
     return p

@@ -63,17 +63,17 @@ def oval(x: float, y: float, rx: float, ry: float, turn: float = 0.0) -> Points:
     if turn:
         c, s = np.cos(turn), np.sin(turn)
         p = p @ np.array([[c, s], [-s, c]])
-    return p + np.array((x, y))
+    return np.asarray(p + np.array((x, y)))
 
 
 def moved(points: PointsLike, x: float, y: float) -> Points:
     """The points shifted by (x, y)."""
-    return np.asarray(points, np.float64) + np.array((x, y))
+    return np.asarray(np.asarray(points, np.float64) + np.array((x, y)))
 
 
 def mirror(points: PointsLike, side: int) -> Points:
     """The points as they are (``side`` 1, image-right) or on the other half of the face (-1)."""
-    return np.asarray(points, np.float64) * (side, 1)
+    return np.asarray(np.asarray(points, np.float64) * (side, 1))
 
 
 class Canvas:

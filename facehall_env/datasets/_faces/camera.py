@@ -19,12 +19,13 @@ _GRID = 64
 _AXIS = (np.arange(_GRID) + 0.5) * (128 / _GRID) - 0.5
 _TARGET = np.stack(np.meshgrid(_AXIS, _AXIS), -1)
 
+_NO_MAP: Field = np.empty(0, np.float32)  # OpenCV's word for "x and y are in one map"
 _LEVEL = np.linspace(0, 1, 256)[:, None]
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a point (x, y, z) of the head lands: ``linear @ (x, y) + z * tilt + offset``, in 128ths of the side."""
+    """Where a point of the head lands: ``linear @ (x, y) + z * tilt + offset``, in 128ths of the picture."""
 
     linear: NDArray[np.float64]  # (2, 2)
     tilt: NDArray[np.float64]  # (2,)
@@ -45,7 +46,7 @@ def sample_pose(rng: np.random.Generator) -> Pose:
 def project(pose: Pose, points: Points, depth: Field) -> Points:
     """Where points (k, 2) of the face frame land in a 128 x 128 picture (x, y), pixel centres at integers."""
     at = moved(points, LEFT - 0.5, TOP - 0.5).astype(np.float32)[None]
-    z = cv2.remap(depth, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+    z = cv2.remap(depth, at, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
     return np.asarray(points @ pose.linear.T + z[:, None] * pose.tilt + pose.offset)
 
 
@@ -60,7 +61,7 @@ def back_project(pose: Pose, depth: Field) -> Field:
     slope = (inverse @ pose.tilt).astype(np.float32)
     p = flat - np.float32(_EYE_DEPTH) * slope
     for _ in range(5):
-        z = cv2.remap(depth, p, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        z = cv2.remap(depth, p, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         p = flat - z[..., None] * slope
     return np.asarray(p, np.float32)
 
@@ -71,7 +72,9 @@ def take_picture(
     """Turn, frame, focus and expose the drawing; returns (size, size, 3)."""
     grid = (back_project(pose, depth) + np.float32(0.5)) * np.float32(scale) - np.float32(0.5)
     maps = cv2.resize(grid, (size, size))
-    picture = cv2.remap(cv2.blur(image, (3, 3)), maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    picture = cv2.remap(
+        cv2.blur(image, (3, 3)), maps, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
     focus = float(rng.uniform(0.35, 0.85)) * size / 128
     aperture = 2 * max(1, round(2.4 * focus)) + 1
     picture = cv2.GaussianBlur(picture, (aperture, aperture), focus)

@@ -79,7 +79,7 @@ def _eyeballs(
                 balls, p, round(radius * canvas.scale * (1 << BITS)), colour.tolist(), -1, cv2.LINE_AA, BITS
             )
 
-    tears = [oval(*marks[k] + nudge, 1.5, 1.5) for k, nudge in ((39, (-0.9, 0)), (42, (0.9, 0)))]
+    tears = [oval(marks[k, 0] + nudge, marks[k, 1], 1.5, 1.5) for k, nudge in ((39, -0.9), (42, 0.9))]
     cv2.fillPoly(
         balls,
         [canvas.to_pixels(t) - origin for t in tears],

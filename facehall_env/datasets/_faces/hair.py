@@ -33,8 +33,9 @@ def _curls(look: Look, rng: np.random.Generator) -> Picture:
         rng.standard_normal((36, 36), np.float32), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC
     )
     fine = cv2.resize(rng.standard_normal((80, 80), np.float32), (SIDE, SIDE))
-    texture = cv2.addWeighted(cv2.absdiff(coarse, 0.0), -1.0, fine, 0.55, 0.6)
-    return np.asarray(cv2.add(texture * np.float32(26 + 12 * look.wave), 124.0, dtype=cv2.CV_8U), np.uint8)
+    gain = 26 + 12 * look.wave
+    level = cv2.addWeighted(np.abs(coarse), -gain, fine, 0.55 * gain, 124 + 0.6 * gain, dtype=cv2.CV_8U)
+    return np.asarray(level, np.uint8)
 
 
 def _strands(look: Look, rng: np.random.Generator) -> Picture:
@@ -42,8 +43,8 @@ def _strands(look: Look, rng: np.random.Generator) -> Picture:
     short = look.style in ("buzz", "receding", "bald")
     noise = rng.standard_normal((36 if short else 9, 512), np.float32)
     slow = cv2.resize(rng.standard_normal((4, 40), np.float32), (512, 72), interpolation=cv2.INTER_LINEAR)
-    noise = cv2.addWeighted(cv2.resize(noise, (512, 72)), 1.2, slow, 0.8, 0)
-    tile = cv2.add(noise * np.float32(22 + 12 * look.wave), 128.0, dtype=cv2.CV_8U)
+    gain = 22 + 12 * look.wave
+    tile = cv2.addWeighted(cv2.resize(noise, (512, 72)), 1.2 * gain, slow, 0.8 * gain, 128, dtype=cv2.CV_8U)
     x, y = np.broadcast_arrays(X - np.float32(look.parting), Y - np.float32(_ROOT))
     angle = np.arctan2(x, y)  # 0 straight down
     along = np.sqrt(x * x + y * y)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from facehall_env.datasets._faces.anatomy import Anatomy
-from facehall_env.datasets._faces.brush import Canvas, Points, moved, oval, spline
+from facehall_env.datasets._faces.brush import LEFT, Canvas, Points, moved, oval, spline
 from facehall_env.datasets._faces.look import Look
 
 
@@ -66,7 +66,7 @@ def _draw_teeth(canvas: Canvas, a: Anatomy, marks: Points, inside: Points, rng: 
     x = np.array([0, 3.0, 5.6, 7.9, 9.9, 11.7, 13.2])
     gaps = [np.array([(s * g, a.mouth_height - 9), (s * g, a.mouth_height + 14)]) for g in x for s in (-1, 1)]
     grooves = canvas.coverage(gaps, window, width=0.5).astype(np.float32)
-    across = (np.arange(cover.shape[1]) + window[1].start) / canvas.scale - 80
+    across = (np.arange(cover.shape[1]) + window[1].start) / canvas.scale - LEFT
     dim = 1 - 0.45 * np.minimum(np.abs(across) / a.mouth_width, 1) ** 3  # teeth at the back lie in the dark
     paint = white.astype(np.float32) * (dim * (1 - grooves * (0.28 / 255)))[..., None].astype(np.float32)
     canvas.blend(window, cover, paint.astype(np.uint8), 1.0)

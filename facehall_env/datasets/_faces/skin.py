@@ -22,9 +22,9 @@ def draw_head(canvas: Canvas, a: Anatomy, look: Look, rng: np.random.Generator) 
     red = gaussians(
         *pair(25, 20, 9, 8, flush), (0, a.nose_length - 4, 6, 6, flush), (0, a.chin - 5, 9, 6, 0.5 * flush)
     )
-    red = cv2.resize(red, (80, 80), interpolation=cv2.INTER_NEAREST)
-    mottle = rng.standard_normal((40, 40), np.float32) * np.float32(rng.uniform(0.005, 0.03))
-    mottle = cv2.resize(mottle, (80, 80))
+    red = np.ascontiguousarray(red[::2, ::2])
+    noise = rng.standard_normal((40, 40), np.float32) * np.float32(rng.uniform(0.005, 0.03))
+    mottle = cv2.resize(noise, red.shape[::-1])
     r, g, b = look.skin.tolist()
     tone = cv2.merge(
         [
@@ -58,7 +58,7 @@ def draw_ears(canvas: Canvas, a: Anatomy, look: Look, rng: np.random.Generator) 
 def draw_skin_marks(canvas: Canvas, a: Anatomy, look: Look, rng: np.random.Generator) -> None:
     """Freckles, moles, forehead lines and crow's feet."""
     if look.freckles:
-        spots = rng.normal(0, (17, 9), (int(30 + 90 * look.freckles), 2)) + (0, 14)
+        spots = rng.normal((0, 14), (17, 9), (int(30 + 90 * look.freckles), 2))
         canvas.stroke(np.stack([spots, spots + 0.2], 1), look.skin * (0.8, 0.66, 0.56), 0.5)
     for _ in range(rng.poisson(0.5)):
         x, y, r = rng.uniform(-32, 32), rng.uniform(-28, 52), rng.uniform(0.5, 1.0)
@@ -68,9 +68,9 @@ def draw_skin_marks(canvas: Canvas, a: Anatomy, look: Look, rng: np.random.Gener
         return
     furrows = []
     for k in range(int(rng.integers(2, 5))):
-        x = np.linspace(-1, 1, 7) * rng.uniform(14, 24)
-        y = -21 - 4.5 * k + rng.normal(0, 0.5, 7) + 0.002 * x**2
-        furrows.append(spline(np.stack([x, y], -1), 20))
+        across = np.linspace(-1, 1, 7) * rng.uniform(14, 24)
+        down = -21 - 4.5 * k + rng.normal(0, 0.5, 7) + 0.002 * across**2
+        furrows.append(spline(np.stack([across, down], -1), 20))
     canvas.stain(furrows, look.skin * _CREASE, min(0.8 * lines, 0.55), 0.4, width=0.6)
     corner = a.eye_offset + a.eye_width + 2
     for side in (-1, 1):
