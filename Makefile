@@ -16,7 +16,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready  ## the main job on the embedded configuration: train, then evaluate
-	$(PYTHON) train_agent.py --config configs/demo.yaml && $(PYTHON) evaluate.py measure --run runs/demo
+	$(PYTHON) train_agent.py --config configs/demo.yaml && $(PYTHON) evaluate.py measure --run runs/demo --limit 256
 
 test: $(VENV)/.ready  ## every test but the slow ones
 	$(PYTEST) -m "not slow"
