@@ -1,4 +1,4 @@
-"""Whole episodes on the device, allocated once and written in place, for policy and enhancer alike."""
+"""Whole episodes on the device, allocated once and written in place; one store for policy and enhancer."""
 
 from __future__ import annotations
 
@@ -68,7 +68,12 @@ class EpisodeBuffer:
         return self.rewards.flip(0).cumsum(0).flip(0)
 
     def patches(
-        self, geometry: PatchGeometry, batch_size: int, generator: torch.Generator
+        self,
+        geometry: PatchGeometry,
+        batch_size: int,
+        generator: torch.Generator,
+        *,
+        initial_patch: bool = True,
     ) -> Iterator[tuple[EnhancerInput, Tensor, Tensor]]:
         """Walk once over all T*N patches in random order.
 
@@ -76,6 +81,7 @@ class EpisodeBuffer:
             geometry: That of the core which filled the buffer.
             batch_size: Patches a batch; the last may be smaller.
             generator: Of the order, on the CPU.
+            initial_patch: Cut the patches of I_0 as well, for an enhancer that needs them.
 
         Yields:
             What the enhancer was shown, the HR patches (N, C, h, w), and which pixels lie inside, (N, 1, h,
@@ -89,10 +95,15 @@ class EpisodeBuffer:
             window = geometry.window(location)
             picture = self.pictures[step, row].float()
             target = self.high_resolution[row].float() / 127.5 - 1.0
+            initial = self.pictures[0, row].float() if initial_patch else None
             inputs = EnhancerInput(
                 geometry.crop(geometry.to_canvas(picture), window),
                 picture,
                 geometry.centres(location),
-                geometry.crop(geometry.to_canvas(self.pictures[0, row].float()), window),
+                None if initial is None else geometry.crop(geometry.to_canvas(initial), window),
             )
             yield inputs, geometry.crop(geometry.to_canvas(target), window), geometry.inside(window)
+
+    def pixels(self, geometry: PatchGeometry) -> Tensor:
+        """How many pixels inside the pictures the enhanced patches had, T*N patches together; a scalar."""
+        return geometry.inside(geometry.window(self.locations.flatten())).sum()

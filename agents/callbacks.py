@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image, Logger
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from agents.buffers import EpisodeBuffer
+from agents.enhancement import EnhancerTrainer
 from agents.faces import face_batch
 from agents.policies import RecurrentPolicyNetwork
 from agents.rollout import PolicyAgent, walk
 from agents.scripted import CoreAgent, RasterScan
+from agents.tasks import tasks_of
 from facehall_env.core import HallucinationCore, to_unit
 from facehall_env.datasets import FaceDataset
 from facehall_env.metrics import psnr
@@ -96,7 +100,9 @@ class Validation(BaseCallback):
         rows = [self.core.initial, self.core.current, self.core.target]
         strips = [torch.cat(list(to_unit(row[: self.pictures])), dim=2) for row in rows]
         logger.record(
-            "validation/pictures", Image(torch.cat(strips, dim=1), "CHW"), exclude=("stdout", "csv")
+            "validation/pictures",
+            Image(torch.cat(strips, dim=1), "CHW"),
+            exclude=("stdout", "log", "csv", "json"),  # only TensorBoard shows pictures
         )
         return gain
 
@@ -115,3 +121,95 @@ class Validation(BaseCallback):
 
     def _psnr(self, picture: Tensor) -> Tensor:
         return psnr(to_unit(picture), to_unit(self.core.target))
+
+
+class EnhancerPhase(BaseCallback):
+    """Trains the enhancer in turns with an on-policy algorithm of Stable-Baselines3 (PPO, A2C, RecurrentPPO).
+
+    The episodes that ended in a rollout are played again, the same faces and locations, in a core of their
+    own, and the enhancer learns from their patches; all environments share the network, so the next rollout
+    has it.
+
+    Args:
+        updates: Of the enhancer, after each rollout, as far as its patches go.
+        batch_size: Patches an update.
+        episodes: At most so many of a rollout's episodes, the newest, which bounds memory.
+        learning_rate: Of Adam.
+        betas: Of Adam.
+        max_grad_norm: The gradient's norm is clipped here.
+        seed: Of the order of the patches.
+
+    Raises:
+        ValueError: When learning starts, if the environment is not one of ours or its enhancer cannot learn.
+    """
+
+    def __init__(
+        self,
+        *,
+        updates: int = 25,
+        batch_size: int = 32,
+        episodes: int = 128,
+        learning_rate: float = 2e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+        max_grad_norm: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.updates, self.batch_size, self.episodes = updates, batch_size, episodes
+        self.learning_rate, self.betas, self.max_grad_norm = learning_rate, betas, max_grad_norm
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def _on_training_start(self) -> None:
+        self.task = tasks_of(self.training_env)[0]
+        self.core = self.task.core.replica()
+        if not isinstance(self.core.enhancer, nn.Module) or not list(self.core.enhancer.parameters()):
+            raise ValueError(
+                "the environment's enhancer has nothing to train: attach a network with "
+                "env.unwrapped.set_enhancer(make_enhancer('tiny'))"
+            )
+        self.trainer = EnhancerTrainer(
+            self.core.enhancer,
+            learning_rate=self.learning_rate,
+            betas=self.betas,
+            max_grad_norm=self.max_grad_norm,
+        )
+        self._paths: list[list[int]] = [[] for _ in range(self.training_env.num_envs)]
+        self._ended: deque[tuple[int, list[int]]] = deque(maxlen=self.episodes)
+
+    def _on_step(self) -> bool:
+        rows = zip(
+            self._paths, self.locals["infos"], self.locals["actions"], self.locals["dones"], strict=True
+        )
+        for row, (path, info, action, done) in enumerate(rows):
+            path.append(int(info.get("location", action)))
+            if done:
+                if len(path) == self.core.horizon:  # the first one may have begun before the learning
+                    self._ended.append((info["index"], path))
+                self._paths[row] = []
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if not self._ended:
+            return
+        indices, paths = zip(*self._ended, strict=True)
+        self._ended.clear()
+        buffer = EpisodeBuffer(self.core.horizon, len(indices), self.core.shape, self.core.device)
+        walk(self.core, _Replay(torch.tensor(paths).T), self.task.faces(indices), buffer=buffer)
+        reports = self.trainer.fit(
+            self.core, buffer, updates=self.updates, batch_size=self.batch_size, generator=self.generator
+        )
+        self.logger.record("enhancer/loss", float(torch.stack([report.loss for report in reports]).mean()))
+        self.logger.record("enhancer/gradient_norm", float(reports[-1].gradient_norm))
+
+
+class _Replay:
+    """Goes where others went: locations (T, N)."""
+
+    def __init__(self, locations: Tensor) -> None:
+        self.locations = locations
+
+    def begin(self, core: HallucinationCore) -> None:
+        """Nothing to prepare."""
+
+    def select(self, core: HallucinationCore) -> Tensor:
+        return self.locations[core.t].to(core.device)

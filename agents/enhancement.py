@@ -1,4 +1,4 @@
-"""How the local enhancement network learns: its half of the alternation, and the start before both.
+"""How the local enhancement network learns: the second of the two alternating phases, and the start.
 
 Loss: mean squared error between the enhanced patch and the HR patch at every step, inside the picture only.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,20 @@ from torch import Tensor, nn
 from agents.buffers import EpisodeBuffer
 from agents.faces import FaceBatches
 from facehall_env.core import HallucinationCore
+
+Coupling = Literal["alternating", "joint", "frozen"]
+
+
+class WeightedLoss(NamedTuple):
+    """The loss of one batch.
+
+    Attributes:
+        loss: The mean over its pixels inside the picture; a scalar with gradients.
+        pixels: How many these are; a scalar tensor.
+    """
+
+    loss: Tensor
+    pixels: Tensor
 
 
 class EnhancerUpdate(NamedTuple):
@@ -83,7 +97,7 @@ class EnhancerTrainer:
             updates: How many updates; fewer if the buffer holds no more batches.
             batch_size: Patches a batch, or episodes where gradients flow through the pictures.
             generator: Of the order, on the CPU.
-            accumulate: One update from the gradient of the whole buffer instead of one a batch.
+            accumulate: One update from the gradient of the mean over the whole buffer instead of one a batch.
             through_pictures: Play the episodes again and let the gradient flow through the pasted pictures.
 
         Returns:
@@ -94,34 +108,40 @@ class EnhancerTrainer:
         else:
             losses = self._patch_losses(core, buffer, batch_size, generator)
         if accumulate:
-            return [self._accumulate(losses)]
-        return [self.step(loss) for loss, _ in itertools.islice(losses, updates)]
+            return [self._accumulate(losses, buffer.pixels(core.geometry))]
+        return [self.step(batch.loss) for batch in itertools.islice(losses, updates)]
 
     def _patch_losses(
         self, core: HallucinationCore, buffer: EpisodeBuffer, batch_size: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, float]]:
-        total = buffer.horizon * buffer.rows
-        for inputs, target, inside in buffer.patches(core.geometry, batch_size, generator):
-            yield patch_error(core.enhance(inputs), target, inside), len(target) / total
+    ) -> Iterator[WeightedLoss]:
+        wanted = core.enhancer.needs_initial_patch
+        for inputs, target, inside in buffer.patches(
+            core.geometry, batch_size, generator, initial_patch=wanted
+        ):
+            yield WeightedLoss(patch_error(core.enhance(inputs), target, inside), inside.sum())
 
     def _episode_losses(
         self, core: HallucinationCore, buffer: EpisodeBuffer, batch_size: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, float]]:
+    ) -> Iterator[WeightedLoss]:
         order = torch.randperm(buffer.rows, generator=generator).to(core.device)
         for rows in torch.split(order, batch_size):
             core.reset(buffer.high_resolution[rows])
-            losses = []
-            for location in buffer.locations[:, rows]:
-                step = core.step_recorded(location, through_pictures=True)
-                losses.append(patch_error(step.enhanced, step.target, step.inside))
-            yield torch.stack(losses).mean(), len(rows) / buffer.rows
+            steps = [
+                core.step_recorded(location, through_pictures=True) for location in buffer.locations[:, rows]
+            ]
+            enhanced, target, inside = (
+                torch.cat([getattr(step, name) for step in steps])
+                for name in ("enhanced", "target", "inside")
+            )
+            yield WeightedLoss(patch_error(enhanced, target, inside), inside.sum())
 
-    def _accumulate(self, losses: Iterator[tuple[Tensor, float]]) -> EnhancerUpdate:
+    def _accumulate(self, losses: Iterator[WeightedLoss], pixels: Tensor) -> EnhancerUpdate:
         self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros(())
-        for loss, share in losses:
-            (loss * share).backward()  # type: ignore[no-untyped-call]
-            total = total + loss.detach() * share
+        total = torch.zeros((), device=pixels.device)
+        for batch in losses:
+            share = batch.loss * (batch.pixels / pixels)
+            share.backward()  # type: ignore[no-untyped-call]
+            total += share.detach()
         return self._apply(total)
 
     def set_learning_rate(self, learning_rate: float) -> None:
@@ -154,7 +174,7 @@ def patch_error(enhanced: Tensor, target: Tensor, inside: Tensor) -> Tensor:
 
 
 def cosine_schedule(step: int, steps: int, peak: float, *, warmup: int = 0, floor: float = 0.0) -> float:
-    """Learning rate of update `step`: a linear rise over `warmup` updates, then half a cosine to `floor`."""
+    """Learning rate of update `step` of `steps`: a linear rise (`warmup`), then half a cosine to `floor`."""
     if step < warmup:
         return peak * (step + 1) / warmup
     share = (step - warmup) / max(1, steps - warmup)
@@ -164,9 +184,9 @@ def cosine_schedule(step: int, steps: int, peak: float, *, warmup: int = 0, floo
 class Pretraining:
     """Trains the enhancer at random locations before any policy moves.
 
-    Episodes run as in the environment, at uniformly random locations, and every step is an update: the patch
-    that was enhanced for the update is the one that is pasted, so each costs one forward and one backward
-    pass.
+    Episodes run as in the environment, at uniformly random locations, and every step is an update: the
+    patch that was enhanced for the update is the one that is pasted, so each costs one forward and one
+    backward pass.
 
     Args:
         core: The environment's core; its enhancer is trained.

@@ -1,4 +1,4 @@
-"""Batches of faces for training: every face once an epoch, in an order that can be taken up again."""
+"""Batches of faces for training: every face once an epoch, in an order that a checkpoint can resume."""
 
 from __future__ import annotations
 

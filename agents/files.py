@@ -4,103 +4,163 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from agents.policies import PolicyConfig
 from facehall_env._version import __version__
+from facehall_env.enhancer import EnhancerConfig, LocalEnhancementNetwork
 
 if TYPE_CHECKING:
-    from agents.reinforce import RecurrentReinforce
+    from agents.algorithm import CoreAlgorithm
 
-_KIND: Final = "facehall-agent"
+Agent = TypeVar("Agent", bound="CoreAlgorithm")
+KIND: Final = "facehall-agent"
+_LEARNING_ONLY: Final = ("optimizer", "enhancer_optimizer", "generators")
+_POSITIONS: Final = ("faces", "imitation_batches")
+_COUNTERS: Final = ("num_timesteps", "imitated", "n_updates")
 
 
-def save_agent(agent: RecurrentReinforce, path: str | Path, *, without_enhancer: bool = False) -> None:
+def save_agent(agent: CoreAlgorithm, path: str | Path, exclude: tuple[str, ...] = ()) -> None:
     """Write an agent; the file is complete or not there at all.
 
     Args:
         agent: What to write.
         path: The file; ``.zip`` is added where there is no ending.
-        without_enhancer: Leave the enhancer's weights out.
+        exclude: ``"enhancer"``: without the enhancer; ``"optimizer"``: without what only serves further
+            learning (two thirds of the size).
+
+    Raises:
+        ValueError: If `exclude` names something else.
     """
+    if unknown := set(exclude) - {"enhancer", "optimizer"}:
+        raise ValueError(f"exclude has {sorted(unknown)}; it may have 'enhancer' and 'optimizer'")
     path = Path(path)
     path = path if path.suffix else path.with_suffix(".zip")
     path.parent.mkdir(parents=True, exist_ok=True)
-    arguments = {name: getattr(agent, name) for name in agent.HYPERPARAMETERS}
-    description = {
-        "kind": _KIND,
-        "version": __version__,
-        "policy": asdict(agent.policy.config),
-        "arguments": {name: value for name, value in arguments.items() if not callable(value)},
-        "num_timesteps": agent.num_timesteps,
-        "imitated": agent.imitated,
-        "n_updates": agent._n_updates,
+    state = agent.training_state()
+    parts = {
+        "policy": state["policy"] | {"baseline_values": state["baseline_values"]},
+        "enhancer": state["enhancer"],
+        "optimizer": _flatten(state["optimizer"]),
+        "enhancer_optimizer": _flatten(state["enhancer_optimizer"]),
+        "generators": {name: state[name] for name in ("generator", "order_generator")},
     }
+    if "enhancer" in exclude:
+        del parts["enhancer"], parts["enhancer_optimizer"]
+    if "optimizer" in exclude:
+        parts = {name: tensors for name, tensors in parts.items() if name not in _LEARNING_ONLY}
+    description = _describe(agent) | {name: state[name] for name in (*_POSITIONS, *_COUNTERS)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with zipfile.ZipFile(temporary, "w") as archive:
             archive.writestr("agent.json", json.dumps(description, indent=2))
-            policy = dict(agent.policy.state_dict()) | {"baseline_values": agent.baseline_values.detach()}
-            archive.writestr("policy.safetensors", _pack(policy))
-            archive.writestr("optimizer.safetensors", _pack(_flatten(agent.optimizer.state_dict())))
-            enhancer = agent.core.enhancer if hasattr(agent, "core") else None
-            if isinstance(enhancer, nn.Module) and not without_enhancer:
-                archive.writestr("enhancer.safetensors", _pack(enhancer.state_dict()))
+            for name, tensors in parts.items():
+                if tensors:
+                    archive.writestr(f"{name}.safetensors", _pack(tensors))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def _describe(agent: CoreAlgorithm) -> dict[str, Any]:
+    arguments = {name: getattr(agent, name) for name in agent.HYPERPARAMETERS}
+    enhancer = agent.enhancer
+    return {
+        "kind": KIND,
+        "version": __version__,
+        "policy": asdict(agent.policy.config),
+        "enhancer": asdict(enhancer.config) if isinstance(enhancer, LocalEnhancementNetwork) else None,
+        "arguments": {name: value for name, value in arguments.items() if not callable(value)},
+        "functions": sorted(name for name, value in arguments.items() if callable(value)),
+    }
+
+
 def load_agent(
-    kind: type[RecurrentReinforce],
+    kind: type[Agent],
     path: str | Path,
     env: Any,
     device: torch.device | str | None,
     changes: dict[str, Any],
-) -> RecurrentReinforce:
-    """Read what `save_agent` wrote; see `RecurrentReinforce.load`."""
+) -> Agent:
+    """Read what `save_agent` wrote; see `CoreAlgorithm.load`."""
     path = Path(path)
     if not path.is_file() and path.with_name(path.name + ".zip").is_file():
         path = path.with_name(path.name + ".zip")
     if not path.is_file():
         raise FileNotFoundError(f"there is no agent file {path}; train one with train_agent.py")
     description, tensors = _read(path)
-    config = PolicyConfig(**description["policy"])
-    arguments = {name: _tuples(value) for name, value in description["arguments"].items()} | changes
-    task_fields = ("channels", "height", "width", "patch_height", "patch_width")
-    policy_kwargs = {name: value for name, value in description["policy"].items() if name not in task_fields}
-    agent = kind(env=env, policy_kwargs=policy_kwargs, device=device, **arguments)
-    if env is None:
-        agent._build(config)
-    elif agent.policy.config != config:
+    _check(path, description, tensors, kind.HYPERPARAMETERS)
+    _warn_of_functions(path, description, changes)
+    policy = PolicyConfig(**description["policy"])
+    enhancer = _enhancer(description.get("enhancer")) if "enhancer" in tensors else None
+    arguments = {name: _tuples(value) for name, value in description["arguments"].items()}
+    agent = cast(Any, kind)(
+        env=env,
+        device=device,
+        _init_setup_model=False,
+        **(arguments | {"policy_kwargs": policy.choices()} | changes),
+    )
+    try:
+        agent._setup_model(policy, enhancer)
+        agent.load_training_state(_state(description, tensors))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
+    return cast(Agent, agent)
+
+
+def _check(
+    path: Path, description: dict[str, Any], tensors: dict[str, Any], arguments: tuple[str, ...]
+) -> None:
+    """Refuse what another version wrote and this one does not know, before anything is built."""
+    wanted = {"policy", "arguments", *_COUNTERS}
+    strange = sorted(wanted - set(description)) + sorted({"policy"} - set(tensors))
+    strange += sorted(set(description.get("arguments", {})) - set(arguments))
+    for name, config in (("policy", PolicyConfig), ("enhancer", EnhancerConfig)):
+        known = {field.name for field in fields(config)}
+        strange += sorted(set(description.get(name) or {}) - known)
+    if "baseline_values" not in tensors.get("policy", {}):
+        strange.append("baseline_values")
+    if strange:
         raise ValueError(
-            f"{path} holds a policy for {config}, which does not fit the environment's {agent.policy.config}"
+            f"{path} was written by facehall {description.get('version')}, and this is {__version__}: "
+            f"they disagree about {', '.join(strange)}"
         )
-    baseline = tensors["policy"].pop("baseline_values")
-    agent.policy.load_state_dict(tensors["policy"])
-    agent.num_timesteps, agent.imitated = description["num_timesteps"], description["imitated"]
-    agent._n_updates = description["n_updates"]
-    if env is not None:
-        if baseline.shape == agent.baseline_values.shape:
-            with torch.no_grad():
-                agent.baseline_values.copy_(baseline)
-            agent.optimizer.load_state_dict(_unflatten(tensors["optimizer"], agent.optimizer.state_dict()))
-        if "enhancer" in tensors and isinstance(agent.core.enhancer, nn.Module):
-            try:
-                agent.core.enhancer.load_state_dict(tensors["enhancer"])
-            except RuntimeError as error:
-                raise ValueError(
-                    f"the enhancer in {path} does not fit the environment's; attach one of the same shape "
-                    f"with env.unwrapped.set_enhancer(...) before loading: {error}"
-                ) from error
-    return agent
+
+
+def _enhancer(values: dict[str, Any] | None) -> LocalEnhancementNetwork | None:
+    """The network that the file describes; None where it holds the weights of one of the user's own."""
+    if values is None:
+        return None
+    return LocalEnhancementNetwork(EnhancerConfig(**{name: _tuples(value) for name, value in values.items()}))
+
+
+def _warn_of_functions(path: Path, description: dict[str, Any], changes: dict[str, Any]) -> None:
+    if lost := [name for name in description.get("functions", []) if name not in changes]:
+        warnings.warn(
+            f"{', '.join(lost)} of the agent in {path} was a function, which a file cannot hold: give it to "
+            "load() again, or learning goes on with the default",
+            stacklevel=4,
+        )
+
+
+def _state(description: dict[str, Any], tensors: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
+    """The parts of the file as `training_state` has them."""
+    policy = dict(tensors["policy"])
+    state: dict[str, Any] = {"baseline_values": policy.pop("baseline_values"), "policy": policy}
+    state |= {name: description[name] for name in (*_POSITIONS, *_COUNTERS) if name in description}
+    state |= {"enhancer": tensors.get("enhancer", {})} | tensors.get("generators", {})
+    for name in ("optimizer", "enhancer_optimizer"):
+        if name in tensors:
+            state[name] = _unflatten(tensors[name])
+    return state
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
@@ -119,30 +179,33 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
             }
     except (zipfile.BadZipFile, safetensors.SafetensorError, EOFError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is cut off or no agent file: {error}") from error
-    if description.get("kind") != _KIND:
-        raise ValueError(f"{path} holds {description.get('kind')!r}, not a {_KIND!r}")
+    kind = description.get("kind") if isinstance(description, dict) else None
+    if kind != KIND:
+        raise ValueError(f"{path} holds {kind!r}, not a {KIND!r}")
     return description, tensors
 
 
 def _pack(tensors: dict[str, Tensor]) -> bytes:
-    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    return safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    )
 
 
-def _flatten(state: dict[str, Any]) -> dict[str, Tensor]:
+def _flatten(state: dict[str, Any] | None) -> dict[str, Tensor]:
     """Adam's moments and counters as tensors by name; its settings come from the constructor."""
     return {
         f"{index}.{name}": torch.as_tensor(value)
-        for index, entry in state["state"].items()
+        for index, entry in (state or {"state": {}})["state"].items()
         for name, value in entry.items()
     }
 
 
-def _unflatten(tensors: dict[str, Tensor], state: dict[str, Any]) -> dict[str, Any]:
+def _unflatten(tensors: dict[str, Tensor]) -> dict[str, Any]:
     entries: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
         entries.setdefault(int(index), {})[name] = value
-    return {"state": entries, "param_groups": state["param_groups"]}
+    return {"state": entries}
 
 
 def _tuples(value: Any) -> Any:

@@ -33,10 +33,14 @@ def oracle_targets(error_map: Tensor, config: PolicyConfig, temperature: float, 
 
 
 class Demonstration:
-    """Walks episodes with a mixture of oracle and policy, and keeps what the oracle would have done.
+    """Walks episodes with a mixture of oracle and policy, and keeps what the oracle says at every step.
 
-    The states are those that the policy itself runs into (Ross et al. 2011, DAgger), but for the rows that
-    follow the oracle.
+    So the policy learns what to do in the states that it runs into itself (DAgger; Ross et al. 2011). What it
+    remembers of an episode is what was done, whoever chose it.
+
+    Attributes:
+        targets: The oracle's distribution over places at every step so far, each (N, places).
+        places: What was done, each int64, (N,).
 
     Args:
         agent: The policy, drawing its places.
@@ -69,26 +73,17 @@ class Demonstration:
     @torch.no_grad()
     def select(self, core: HallucinationCore) -> Tensor:
         """Ask both, follow one, remember what the oracle said."""
-        network = self.agent.network
         error_map = self.error_map(core)
         if core.t == 0:
             self._most = error_map.amax(dim=(1, 2))
-        target = oracle_targets(error_map, network.config, self.temperature, self._most)
+        target = oracle_targets(error_map, self.agent.network.config, self.temperature, self._most)
         advised = torch.multinomial(target, 1, generator=self.generator).squeeze(1)
-        before = self.agent.state
-        chosen = network.config.place(self.agent.select(core))
-        follow = torch.rand(core.rows, generator=self.generator, device=core.device) < self.oracle_share
-        place = torch.where(follow, advised, chosen)
-        # The policy remembers what was done, not what it would have done
-        self.agent.state = network.remember(
-            before._replace(
-                hidden=self.agent.state.hidden, cell=self.agent.state.cell, initial=self.agent.state.initial
-            ),
-            place,
-        )
+        chosen = self.agent.choose(core)
+        advise = torch.rand(core.rows, generator=self.generator, device=core.device) < self.oracle_share
+        place = torch.where(advise, advised, chosen)
         self.targets.append(target)
         self.places.append(place)
-        return network.config.location(place)
+        return self.agent.follow(place)
 
 
 def imitation_loss(logits: Tensor, targets: Tensor) -> Tensor:

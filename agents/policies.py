@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,8 @@ from facehall_env.patches import PATCH_SIZE
 HistoryKind = Literal["visits", "last"]
 HeadKind = Literal["conv", "flat"]
 PolicyInput = Literal["current", "initial"]
+TASK_FIELDS: Final = ("channels", "height", "width", "patch_height", "patch_width")
+"""The fields of a `PolicyConfig` that the task fixes."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,13 @@ class PolicyConfig:
         even = self.stride == 1 or (self.stride > 1 and self.stride % 2 == 0)
         if not even or self.height % self.stride or self.width % self.stride:
             raise ValueError(
-                f"stride is {self.stride}, but it must be 1 or an even divisor of {self.height} and "
-                f"{self.width} (rows and columns of the picture)"
+                f"stride is {self.stride}, but it must be 1 or an even divisor of the picture's height "
+                f"{self.height} and width {self.width}"
             )
+
+    def choices(self) -> dict[str, Any]:
+        """The fields that are chosen, without those that the task fixes: `policy_kwargs` of an agent."""
+        return {name: value for name, value in asdict(self).items() if name not in TASK_FIELDS}
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -113,7 +119,7 @@ class PolicyState(NamedTuple):
         cell: c of the LSTM, (1, N, lstm_features).
         visits: How often each place was chosen, float32, (N, places).
         last: The previous place, int64, (N,), -1 before the first step.
-        initial: I_0 where the policy looks at it, (N, C*H*W), of no meaning before the first step; else
+        initial: I_0 where the policy looks at it, (N, C*H*W), without meaning before the first step; else
             (N, 0).
     """
 
@@ -259,8 +265,8 @@ class FlatHead(nn.Module):
 class ConvHead(nn.Module):
     """A small convolutional net over the grid of places, its features scaled and shifted by the LSTM (FiLM).
 
-    It sees the picture, how often each place was chosen, how much of it has been under a patch, and
-    coordinates; the same weights judge every place, so what is learned in one place holds in all.
+    It sees the picture, how often each place was chosen, how many patches have lain on it, and coordinates;
+    the same weights judge every place, so what is learned in one place holds in all.
     """
 
     _DILATIONS = (1, 2, 4, 8)
@@ -314,7 +320,7 @@ class ConvHead(nn.Module):
         return self.last(features).flatten(1)  # type: ignore[no-any-return]
 
     def _cover(self, seen: Tensor) -> Tensor:
-        """How many patches have lain on each place: the visits summed over a patch's window."""
+        """How many patches have lain on each place: the visits summed over a patch's window (cumulative)."""
         h, w = self.window
         padded = F.pad(seen, (w // 2 + 1, w // 2, h // 2 + 1, h // 2))
         table = padded.cumsum(2).cumsum(3)

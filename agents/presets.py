@@ -1,4 +1,4 @@
-"""Named settings of `agents.reinforce.RecurrentReinforce`."""
+"""Named sets of hyperparameters for `RecurrentReinforce`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,58 @@ PAPER: Final[dict[str, Any]] = {
     "n_rollouts": 1,
     "reward": "terminal",
     "baseline": "scalar",
+    "normalize_advantage": True,
     "ent_coef": 0.0,
+    "max_grad_norm": 1.0,
     "imitation_updates": 0,
     "coupling": "alternating",
     "enhancer_learning_rate": 2e-4,
     "enhancer_betas": (0.5, 0.999),
-    "policy_kwargs": {"stride": 1, "history": "last", "head": "flat", "policy_input": "current"},
+    "enhancer_updates": 25,
+    "enhancer_batch_size": 32,
+    "backprop_through_image": False,
+    "flip": False,
+    "policy_kwargs": {
+        "stride": 1,
+        "history": "last",
+        "head": "flat",
+        "policy_input": "current",
+        "picture_features": 256,
+        "history_features": 128,
+        "lstm_features": 512,
+    },
 }
-"""Cao et al. (2017), sections 3.1 and 3.3: every step is credited with the terminal reward, less a learned
-scalar; the policy is one linear layer from the LSTM to all W*H locations. Advantages are divided by their
-standard deviation all the same, without which a reward of about -0.003 moves nothing. ``configs/paper.yaml``
-says the same to train_agent.py."""
+"""Cao et al. (CVPR 2017) as printed: 32 faces, one episode each, the terminal return credited to every step
+against a learned scalar, one linear layer to all H*W places, and then one pass over the 25 x 32 patches for
+the enhancer.
+
+What the paper leaves open is settled here. The policy's learning rate is the enhancer's; its Adam keeps
+PyTorch's betas. Advantages are divided by their standard deviation, since returns differ by about 1e-3
+from episode to episode (Adam undoes the scale of a gradient, but not its epsilon nor the clipping;
+``normalize_advantage=False`` is the text to the letter). There is no entropy bonus and no mirroring;
+gradient norms are clipped at 1. The history is the previous place (``last``); the paper's "history
+actions" can also be read as the counts of all visits: ``policy_kwargs={"history": "visits",
+"history_features": 256}``."""
 
 PRESETS: Final[dict[str, dict[str, Any]]] = {"default": {}, "paper": PAPER}
-"""By name: ``default``, the constructor's own defaults, and ``paper``."""
+"""Name -> constructor arguments; ``default`` is the constructor's own."""
+
+
+def preset_arguments(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """The constructor arguments of a preset.
+
+    Args:
+        name: A key of `PRESETS`.
+        overrides: Arguments that replace the preset's; ``policy_kwargs`` replaces field by field.
+
+    Returns:
+        A fresh dictionary.
+
+    Raises:
+        ValueError: If there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"there is no preset {name!r}; the presets are {', '.join(PRESETS)}")
+    preset = PRESETS[name]
+    policy_kwargs = preset.get("policy_kwargs", {}) | (overrides.get("policy_kwargs") or {})
+    return preset | overrides | {"policy_kwargs": policy_kwargs}

@@ -35,16 +35,36 @@ class PolicyAgent:
         """Forget the episodes before."""
         self.state: PolicyState = self.network.initial_state(core.rows)
 
-    @torch.no_grad()
     def select(self, core: HallucinationCore) -> Tensor:
         """Look at the current pictures, choose, and remember the choice."""
-        logits, state = self.network.step(core.current, self.state)
-        if self.deterministic:
-            place = logits.argmax(dim=1)
-        else:
-            place = torch.multinomial(logits.softmax(dim=1), 1, generator=self.generator).squeeze(1)
-        self.state = self.network.remember(state, place)
+        return self.follow(self.choose(core))
+
+    @torch.no_grad()
+    def choose(self, core: HallucinationCore) -> Tensor:
+        """Look at the current pictures and choose a place of the grid for each, int64, (N,)."""
+        logits, self.state = self.network.step(core.current, self.state)
+        return choose_place(logits, deterministic=self.deterministic, generator=self.generator)
+
+    def follow(self, place: Tensor) -> Tensor:
+        """Remember that `place` (N,) is looked at next, chosen by whomever; its location, int64, (N,)."""
+        self.state = self.network.remember(self.state, place)
         return self.network.config.location(place)
+
+
+def choose_place(logits: Tensor, *, deterministic: bool, generator: torch.Generator | None = None) -> Tensor:
+    """A place for every row.
+
+    Args:
+        logits: (N, places).
+        deterministic: argmax instead of a draw.
+        generator: Of the draws, on the logits' device.
+
+    Returns:
+        int64, (N,).
+    """
+    if deterministic:
+        return logits.argmax(dim=1)
+    return torch.multinomial(logits.softmax(dim=1), 1, generator=generator).squeeze(1)
 
 
 def walk(
@@ -106,3 +126,20 @@ def distinct_places(locations: Tensor, width: int, distance: float = 8.0) -> Ten
         near = (points[:t] - points[t]).norm(dim=2) <= distance
         counted[t] = ~(near & counted[:t]).any(dim=0)
     return counted.sum(dim=0)
+
+
+def describe(buffer: EpisodeBuffer) -> dict[str, float]:
+    """What collected episodes came to, as means over the rows.
+
+    Returns:
+        ``psnr`` of I_T and its gain over I_0 in dB, ``coverage`` in [0, 1], and ``distinct_places`` (see
+        there).
+    """
+    final, initial = -10.0 * buffer.final_mse.log10(), -10.0 * buffer.initial_mse.log10()
+    places = distinct_places(buffer.locations, buffer.pictures.shape[-1])
+    return {
+        "psnr": float(final.mean()),
+        "psnr_gain": float((final - initial).mean()),
+        "coverage": float(buffer.coverage.mean()),
+        "distinct_places": float(places.float().mean()),
+    }

@@ -54,7 +54,7 @@ def covering_locations(core: HallucinationCore) -> Tensor:
 
 
 class RasterScan:
-    """Walks over the covering patches again and again, row by row, whatever the picture shows."""
+    """Walks over the covering patches again and again, left to right, top to bottom, whatever they show."""
 
     def begin(self, core: HallucinationCore) -> None:
         """Lay out the scan."""
@@ -72,18 +72,22 @@ def patch_sums(core: HallucinationCore, values: Tensor) -> Tensor:
     """Sum of a per-pixel map over the patch of every location; what lies outside the picture counts nothing.
 
     Args:
-        core: Gives the geometry (boundary ``pad``).
+        core: Gives the geometry.
         values: (N, H, W).
 
     Returns:
-        (N, H, W); entry (row, column) belongs to the patch centred there.
+        (N, H, W); entry (row, column) belongs to the location there.
     """
     geometry = core.geometry
     below, right = geometry.rows - 1 - geometry.above, geometry.columns - 1 - geometry.left
     padded = F.pad(values, (geometry.left + 1, right, geometry.above + 1, below))
     table = padded.double().cumsum(1).cumsum(2)  # an integral image loses too much in single precision
     h, w = geometry.rows, geometry.columns
-    return (table[:, h:, w:] - table[:, :-h, w:] - table[:, h:, :-w] + table[:, :-h, :-w]).float()
+    centred = (table[:, h:, w:] - table[:, :-h, w:] - table[:, h:, :-w] + table[:, :-h, :-w]).float()
+    # Where the boundary moves patches inside, a location has the sum of the patch that it gets
+    top, left = geometry.corners(torch.arange(geometry.locations, device=values.device))
+    centre = (top + geometry.above) * geometry.width + left + geometry.left
+    return centred.flatten(1)[:, centre].view_as(centred)
 
 
 class ErrorMap:
@@ -104,7 +108,7 @@ class ErrorMap:
         self.criterion = criterion
 
     def begin(self, core: HallucinationCore) -> None:
-        """Enhance every picture once, if the criterion asks for it; `core` was just reset."""
+        """Enhance every picture once, if the criterion asks for it; `core` starts its episodes."""
         if self.criterion == "gain":
             preview = core.replica(horizon=len(covering_locations(core)))
             preview.reset(core.high_resolution)
@@ -115,7 +119,7 @@ class ErrorMap:
             self._mendable = self._squared_error(preview)
 
     def __call__(self, core: HallucinationCore) -> Tensor:
-        """What every location has to win now, (N, H, W): squared pixels, summed over the patch."""
+        """What every location has to win now: (N, H, W), squared pixels in [0, 1], summed over the patch."""
         error = self._squared_error(core)
         if self.criterion == "gain":
             error = error - self._mendable

@@ -1,0 +1,55 @@
+"""Walking episodes, and what is said of them afterwards."""
+
+import math
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from toys import POLICY, SHAPE, RecordingCore, ToyFaces, randomise, toy_enhancer
+
+from agents.buffers import EpisodeBuffer
+from agents.faces import face_batch
+from agents.policies import PolicyConfig, RecurrentPolicyNetwork
+from agents.rollout import PolicyAgent, choose_place, describe, distinct_places, walk
+
+WIDTH = 20
+
+
+@given(st.lists(st.integers(0, WIDTH * 15 - 1), min_size=1, max_size=8), st.sampled_from([0.0, 3.0, 8.0]))
+def test_distinct_places_are_counted_one_after_the_other(path: list[int], distance: float) -> None:
+    counted: list[tuple[int, int]] = []
+    for location in path:
+        point = divmod(location, WIDTH)
+        if all(math.dist(point, other) > distance for other in counted):
+            counted.append(point)
+    locations = torch.tensor([path, path[:1] * len(path)]).T
+    assert distinct_places(locations, WIDTH, distance).tolist() == [len(counted), 1]
+
+
+def test_a_policy_that_draws_follows_its_distribution_and_its_generator() -> None:
+    logits = torch.tensor([[0.0, math.log(3.0), -100.0]]).expand(4000, -1)
+    drawn = choose_place(logits, deterministic=False, generator=torch.Generator().manual_seed(0))
+    again = choose_place(logits, deterministic=False, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(drawn, again)
+    share = torch.bincount(drawn, minlength=3) / 4000
+    torch.testing.assert_close(share, torch.tensor([0.25, 0.75, 0.0]), atol=0.03, rtol=0.0)
+    assert bool((choose_place(logits, deterministic=True) == 1).all())
+
+
+def test_the_agent_remembers_what_it_did_and_episodes_are_described() -> None:
+    config = PolicyConfig(3, 16, 12, 6, 5, **POLICY)
+    core = RecordingCore(SHAPE, 4, horizon=4, patch_size=(6, 5), enhancer=toy_enhancer())
+    buffer = EpisodeBuffer(4, 3, SHAPE, core.device)
+    agent = PolicyAgent(randomise(RecurrentPolicyNetwork(config)), generator=torch.Generator().manual_seed(0))
+    walk(core, agent, face_batch(ToyFaces(), range(3)), buffer=buffer)
+    places = config.place(buffer.locations)
+    assert torch.equal(agent.state.last, places[-1])
+    assert agent.state.visits.sum(dim=1).tolist() == [4.0, 4.0, 4.0]
+    said = describe(buffer)
+    assert set(said) == {"psnr", "psnr_gain", "coverage", "distinct_places"}
+    psnr = [-10.0 * math.log10(float(mse)) for mse in core.mse]
+    assert math.isclose(said["psnr"], sum(psnr) / 3, rel_tol=1e-5)
+    before = [-10.0 * math.log10(float(mse)) for mse in buffer.initial_mse]
+    assert math.isclose(said["psnr_gain"], (sum(psnr) - sum(before)) / 3, rel_tol=1e-3)
+    assert math.isclose(said["coverage"], float(core.coverage.mean()), rel_tol=1e-6)
+    assert 1.0 <= said["distinct_places"] <= 4.0
