@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from facehall_env.datasets._faces.anatomy import Anatomy, jaw_line
@@ -42,16 +43,16 @@ def draw_beard(canvas: Canvas, a: Anatomy, look: Look, marks: Points, rng: np.ra
     free = canvas.coverage([np.concatenate([upper, lower])], window, blur=0.4)
     cover = canvas.coverage(shapes, window, blur=blur)
     cover = np.minimum(cover, 255 - free)
-    grain = rng.integers(140, 256, cover.shape, np.uint8).astype(np.uint16)
+    grain = cv2.resize(rng.integers(140, 256, (64, 96), np.uint8), cover.shape[::-1]).astype(np.uint16)
     canvas.blend(window, (cover * grain >> 8).astype(np.uint8), colour, alpha)
     if not hairs:
         return
     root = rng.uniform(extent.min(axis=0), extent.max(axis=0), (2 * hairs, 2))
+    fall = np.stack([root[:, 0] * 0.05 + rng.normal(0, 0.5, 2 * hairs), rng.uniform(1.2, 2.6, 2 * hairs)], -1)
     pixel = (moved(root, LEFT, TOP) * canvas.scale - (window[1].start, window[0].start)).astype(int)
     pixel = np.clip(pixel, 0, (cover.shape[1] - 1, cover.shape[0] - 1))
-    root = root[cover[pixel[:, 1], pixel[:, 0]] > 150]
-    fall = np.stack([root[:, 0] * 0.05 + rng.normal(0, 0.5, len(root)), rng.uniform(1.2, 2.6, len(root))], -1)
-    strands = np.stack([root, root + fall], 1)
+    inside = cover[pixel[:, 1], pixel[:, 0]] > 150
+    strands = np.stack([root, root + fall], 1)[inside]
     half = len(strands) // 2
     canvas.stroke(strands[:half], colour * 0.7)
     canvas.stroke(strands[half:], colour * 1.35 + 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,8 +19,15 @@ Picture = NDArray[np.uint8]
 Window = tuple[slice, slice]
 """Rows and columns of a rectangle of the canvas."""
 
-LEFT, TOP, SIDE = 80, 68, 160
-"""The canvas spans x in [-LEFT, SIDE - LEFT] and y in [-TOP, SIDE - TOP] face units."""
+LEFT, TOP, SIDE = 78, 66, 156
+"""The canvas spans x in [-LEFT, SIDE - LEFT] and y in [-TOP, SIDE - TOP] face units.
+
+Just small enough for OpenCV to resize it on the calling thread (it splits work by 2^16 pixels): where many
+processes share the cores, waking its threads costs far more than the work. Hence also :func:`sample` and
+:func:`recolour`, which keep to the calling thread where ``remap`` and ``applyColorMap`` would not.
+"""
+
+_NO_MAP: NDArray[np.float32] = np.empty(0, np.float32)
 
 BITS = 4
 """Fractional bits of the coordinates handed to OpenCV."""
@@ -74,6 +82,20 @@ def moved(points: PointsLike, x: float, y: float) -> Points:
 def mirror(points: PointsLike, side: int) -> Points:
     """The points as they are (``side`` 1, image-right) or on the other half of the face (-1)."""
     return np.asarray(np.asarray(points, np.float64) * (side, 1))
+
+
+def sample(
+    picture: NDArray[Any], maps: NDArray[np.float32], border: int = cv2.BORDER_REPLICATE
+) -> NDArray[Any]:
+    """Read a picture at ``maps`` (h, w, 2), pixels (column, row), linearly between pixels in 32nds of one."""
+    fixed, part = cv2.convertMaps(maps, _NO_MAP, cv2.CV_16SC2)
+    return np.asarray(cv2.remap(picture, fixed, part, cv2.INTER_LINEAR, borderMode=border))
+
+
+def recolour(level: Picture, table: NDArray[np.float64]) -> Picture:
+    """Give each gray level (h, w) its colour from a table (256, 3)."""
+    entries = table.clip(0, 255).astype(np.uint8)[None]
+    return np.asarray(cv2.LUT(cv2.merge([level, level, level]), entries), np.uint8)
 
 
 class Canvas:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facehall_env.datasets._faces.brush import LEFT, TOP, Picture, Points, moved
+from facehall_env.datasets._faces.brush import LEFT, TOP, Picture, Points, moved, sample
 from facehall_env.datasets._faces.relief import Field
 
 EYE_ROW, MIDDLE = 52.0, 63.5
@@ -19,7 +19,6 @@ _GRID = 64
 _AXIS = (np.arange(_GRID) + 0.5) * (128 / _GRID) - 0.5
 _TARGET = np.stack(np.meshgrid(_AXIS, _AXIS), -1)
 
-_NO_MAP: Field = np.empty(0, np.float32)  # OpenCV's word for "x and y are in one map"
 _LEVEL = np.linspace(0, 1, 256)[:, None]
 
 
@@ -46,7 +45,7 @@ def sample_pose(rng: np.random.Generator) -> Pose:
 def project(pose: Pose, points: Points, depth: Field) -> Points:
     """Where points (k, 2) of the face frame land in a 128 x 128 picture (x, y), pixel centres at integers."""
     at = moved(points, LEFT - 0.5, TOP - 0.5).astype(np.float32)[None]
-    z = cv2.remap(depth, at, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+    z = sample(depth, at)[0]
     return np.asarray(points @ pose.linear.T + z[:, None] * pose.tilt + pose.offset)
 
 
@@ -61,7 +60,7 @@ def back_project(pose: Pose, depth: Field) -> Field:
     slope = (inverse @ pose.tilt).astype(np.float32)
     p = flat - np.float32(_EYE_DEPTH) * slope
     for _ in range(5):
-        z = cv2.remap(depth, p, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        z = sample(depth, p)
         p = flat - z[..., None] * slope
     return np.asarray(p, np.float32)
 
@@ -71,13 +70,11 @@ def take_picture(
 ) -> Picture:
     """Turn, frame, focus and expose the drawing; returns (size, size, 3)."""
     grid = (back_project(pose, depth) + np.float32(0.5)) * np.float32(scale) - np.float32(0.5)
-    maps = cv2.resize(grid, (size, size))
-    picture = cv2.remap(
-        cv2.blur(image, (3, 3)), maps, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-    )
+    maps = np.asarray(cv2.resize(grid, (size, size)), np.float32)
+    picture = sample(cv2.blur(image, (3, 3)), maps, cv2.BORDER_REFLECT)
     focus = float(rng.uniform(0.35, 0.85)) * size / 128
-    aperture = 2 * max(1, round(2.4 * focus)) + 1
-    picture = cv2.GaussianBlur(picture, (aperture, aperture), focus)
+    spread = cv2.getGaussianKernel(2 * max(1, round(2.4 * focus)) + 1, focus)
+    picture = cv2.sepFilter2D(picture, -1, spread, spread)
     contrast, gamma = rng.uniform(0.88, 1.16), np.exp(rng.normal(0, 0.12))
     cast = rng.standard_normal(2).clip(-2, 2) * (0.045, 0.02) + (0.03, 0)
     gain = np.array([1 + cast[0], 1 + cast[1], 1 - cast[0]])

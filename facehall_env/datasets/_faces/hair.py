@@ -6,7 +6,17 @@ import cv2
 import numpy as np
 
 from facehall_env.datasets._faces.anatomy import Anatomy, skull_line
-from facehall_env.datasets._faces.brush import SIDE, Canvas, Picture, Points, mirror, moved, spline
+from facehall_env.datasets._faces.brush import (
+    SIDE,
+    Canvas,
+    Picture,
+    Points,
+    mirror,
+    moved,
+    recolour,
+    sample,
+    spline,
+)
 from facehall_env.datasets._faces.look import Look
 from facehall_env.datasets._faces.relief import X, Y
 
@@ -19,8 +29,7 @@ def strand_layer(canvas: Canvas, look: Look, rng: np.random.Generator) -> Pictur
     level = _curls(look, rng) if look.style == "curly" else _strands(look, rng)
     sheen = np.array([1.0, 0.97, 0.92]) * (0.9 * look.hair + 42)
     table = look.hair * _DIM + sheen * _BRIGHT
-    hair = cv2.applyColorMap(level, table.clip(0, 255).astype(np.uint8)[:, None])
-    return np.asarray(cv2.resize(hair, (canvas.pixels, canvas.pixels)), np.uint8)
+    return np.asarray(cv2.resize(recolour(level, table), (canvas.pixels, canvas.pixels)), np.uint8)
 
 
 _RAMP = np.linspace(-1, 1, 256)[:, None]
@@ -51,9 +60,8 @@ def _strands(look: Look, rng: np.random.Generator) -> Picture:
     if look.wave > 0.1:
         swing = along * np.float32(0.08 + 0.2 * look.wave) + np.float32(4) * angle
         angle += np.float32(0.05 * look.wave) * np.sin(swing)
-    across = angle * np.float32(120) + np.float32(1024)
-    down = along * np.float32(0.45)
-    return np.asarray(cv2.remap(tile, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.uint8)
+    maps = cv2.merge([angle * np.float32(120) + np.float32(1024), along * np.float32(0.45)])
+    return sample(tile, maps, cv2.BORDER_WRAP)
 
 
 def _falls(a: Anatomy, look: Look) -> bool:
