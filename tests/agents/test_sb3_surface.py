@@ -377,6 +377,8 @@ def test_a_made_environment_is_learned_in() -> None:
 
 
 @pytest.mark.slow
+# Stable-Baselines3 asks for rgb_array, which the environment does not render yet
+@pytest.mark.filterwarnings("ignore:.*render_mode.*:UserWarning")
 def test_an_id_is_enough() -> None:
     agent = RecurrentReinforce(
         "RecurrentPolicy",
