@@ -77,7 +77,7 @@ class CoreAlgorithm(BaseAlgorithm):
     ) -> None:
         super().__init__(
             cast(Any, policy),
-            env,
+            gym.make(env) if isinstance(env, str) else env,  # SB3 would ask for a render mode
             learning_rate=cast(Any, learning_rate),
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
