@@ -6,6 +6,7 @@ import math
 import pickle
 from pathlib import Path
 
+import cv2
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -58,6 +59,15 @@ def write_folder(root: Path) -> Path:
     for k in range(9):
         Image.fromarray(noise(k, 140, 130, 3)).save(root / f"{k}.png")
     return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_for_drawing():
+    """OpenCV's threads wait for each other by spinning, which takes for ever on a busy machine."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(threads)
 
 
 @pytest.fixture(scope="module")
