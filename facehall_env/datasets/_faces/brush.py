@@ -102,11 +102,11 @@ class Canvas:
     """A picture of the face frame, and the mask of what belongs to the person.
 
     Args:
-        size: side of the final picture in pixels; the canvas holds two pixels for each of its pixels.
+        size: side of the final picture in pixels; the canvas holds two pixels or more for each of its pixels.
     """
 
     def __init__(self, size: int) -> None:
-        self.scale = 2.0 * size / 128.0
+        self.scale = 2.0 * max(size, 128) / 128.0
         self.pixels = round(SIDE * self.scale)
         self.image: Picture = np.zeros((self.pixels, self.pixels, 3), np.uint8)
         self.mask: Picture = np.zeros((self.pixels, self.pixels), np.uint8)

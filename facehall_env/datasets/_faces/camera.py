@@ -71,7 +71,8 @@ def take_picture(
     """Turn, frame, focus and expose the drawing; returns (size, size, 3)."""
     grid = (back_project(pose, depth) + np.float32(0.5)) * np.float32(scale) - np.float32(0.5)
     maps = np.asarray(cv2.resize(grid, (size, size)), np.float32)
-    picture = sample(cv2.blur(image, (3, 3)), maps, cv2.BORDER_REFLECT)
+    cell = 2 * round(64 * scale / size) + 1  # canvas pixels that one pixel of the picture gathers
+    picture = sample(cv2.blur(image, (cell, cell)), maps, cv2.BORDER_REFLECT)
     focus = float(rng.uniform(0.35, 0.85)) * size / 128
     spread = cv2.getGaussianKernel(2 * max(1, round(2.4 * focus)) + 1, focus)
     picture = cv2.sepFilter2D(picture, -1, spread, spread)
