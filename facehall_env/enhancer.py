@@ -18,10 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from facehall_env.arguments import whole
+from facehall_env.arguments import one_of, whole
 from facehall_env.patches import PATCH_SIZE
 
 ExtraInput = Literal["coordinates", "location", "initial_patch"]
+ResidualTo = Literal["current", "initial"]
 LAST_KERNEL: Final = 5
 """Kernel of the eighth convolution; only those of the first and the seventh are in dispute."""
 
@@ -83,8 +84,11 @@ class EnhancerConfig:
             pixel in the picture), ``location`` (the patch's centre, to the global branch), ``initial_patch``
             (the patch of I_0).
         tanh_output: Squash the sum of patch and residual with tanh, as the authors' code does.
-        zero_last_layer: Start the last convolution at zero, so that the untrained network is the identity
-            (without `tanh_output`).
+        residual_to: What the residual is added to: ``current``, the patch as it is now (the paper), or
+            ``initial``, the patch of I_0. The sum over ``initial`` is stable under repetition: a patch that
+            is looked at again gets a better residual, not one more.
+        zero_last_layer: Start the last convolution at zero, so that the untrained network gives the patch
+            that the residual is added to (without `tanh_output`).
     """
 
     channels: int = 3
@@ -97,6 +101,7 @@ class EnhancerConfig:
     inner_kernel: int = 7
     global_features: int = 256
     extra_inputs: tuple[ExtraInput, ...] = ()
+    residual_to: ResidualTo = "current"
     tanh_output: bool = False
     zero_last_layer: bool = False
 
@@ -120,6 +125,7 @@ class EnhancerConfig:
             raise ValueError(
                 f"extra_inputs has {sorted(unknown)}; the extra inputs are {', '.join(get_args(ExtraInput))}"
             )
+        one_of("residual_to", self.residual_to, ResidualTo)
         if "location" in self.extra_inputs and not self.global_features:
             raise ValueError(
                 "extra_inputs has 'location', which goes to the global branch, but global_features is 0"
@@ -211,7 +217,7 @@ class LocalEnhancementNetwork(nn.Module):
     @property
     def needs_initial_patch(self) -> bool:
         """Whether `EnhancerInput.initial_patch` must be given."""
-        return "initial_patch" in self.config.extra_inputs
+        return "initial_patch" in self.config.extra_inputs or self.config.residual_to == "initial"
 
     def forward(self, inputs: EnhancerInput) -> Tensor:
         """Enhance patches.
@@ -239,16 +245,19 @@ class LocalEnhancementNetwork(nn.Module):
             centre = inputs.centre.view(n, 2, 1, 1)
             layers.append((centre[:, :1] + self._rows).expand(n, 1, h, w))
             layers.append((centre[:, 1:] + self._columns).expand(n, 1, h, w))
-        if self.needs_initial_patch:
-            if inputs.initial_patch is None:
-                raise ValueError(
-                    "this enhancer also reads the patch of I_0: give EnhancerInput.initial_patch"
-                )
-            _check("patches of I_0", inputs.initial_patch, patch.shape[1:])
-            layers.append(inputs.initial_patch)
+        initial = self._initial_patch(inputs) if self.needs_initial_patch else None
+        if initial is not None and "initial_patch" in config.extra_inputs:
+            layers.append(initial)
         residual = self.convolutions(torch.cat(layers, dim=1)).to(patch.dtype)
-        enhanced = patch + residual
+        enhanced = residual + (patch if initial is None or config.residual_to == "current" else initial)
         return torch.tanh(enhanced) if config.tanh_output else enhanced
+
+    @staticmethod
+    def _initial_patch(inputs: EnhancerInput) -> Tensor:
+        if inputs.initial_patch is None:
+            raise ValueError("this enhancer also reads the patch of I_0: give EnhancerInput.initial_patch")
+        _check("patches of I_0", inputs.initial_patch, tuple(inputs.patch.shape[1:]))
+        return inputs.initial_patch
 
     def save(self, path: str | Path) -> None:
         """Write weights (safetensors) with the configuration as JSON in the file's header.
