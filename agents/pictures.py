@@ -2,21 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from facehall_env.metrics import psnr
+from facehall_env.rendering import (
+    BLUE,
+    INK,
+    PAPER,
+    RED,
+    Lettering,
+    Pixels,
+    lettering,
+    magnify,
+    outline,
+    rgb,
+)
 
-Pixels = NDArray[np.uint8]
-
-RED = (230, 30, 30)
-BLUE = (40, 90, 255)
-INK = (30, 30, 30)
-PAPER = (255, 255, 255)
 OUTSIDE = 128  # zero in [-1, 1]: what the enhancer sees beyond the picture's border
 GAP = 6  # pixels between neighbours
 
@@ -78,7 +83,7 @@ def picture_grid(
         draw.text((middle, GAP), name, INK, style.font, anchor="ma")
         for row, picture in enumerate(pictures):
             top = head + row * step_y
-            cell = Image.fromarray(_rgb(picture)).resize((width, height), Image.Resampling.NEAREST)
+            cell = Image.fromarray(rgb(picture)).resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(cell, (left + (cell_width - width) // 2, top))
             draw.text((middle, top + height + 2), captions[name][row], INK, style.font, anchor="ma")
     for row, name in enumerate(rows):
@@ -142,14 +147,14 @@ def film_strip(
         left, top = GAP + t % columns * step_x, GAP + t // columns * step_y
         draw.text((left + cell_width // 2, top), f"t = {t}", INK, style.font, anchor="ma")
         top += style.line
-        frame = _magnify(_rgb(picture), enlarge)
+        frame = magnify(rgb(picture), enlarge)
         for box in boxes[: max(0, t - 1)]:
-            _outline(frame, box * enlarge, BLUE, enlarge, dash=4 * enlarge)
+            outline(frame, box * enlarge, BLUE, enlarge, dash=4 * enlarge)
         if t > 0:
-            _outline(frame, boxes[t - 1] * enlarge, RED, enlarge)
+            outline(frame, boxes[t - 1] * enlarge, RED, enlarge)
             seen = _masked(patches[t - 1], boxes[t - 1], pictures.shape[1:3])
             place = (left + (cell_width - patch_width) // 2, top + height + GAP)
-            sheet.paste(Image.fromarray(_magnify(_rgb(seen), enlarge)), place)
+            sheet.paste(Image.fromarray(magnify(rgb(seen), enlarge)), place)
         sheet.paste(Image.fromarray(frame), (left + (cell_width - width) // 2, top))
     return np.asarray(sheet)
 
@@ -169,23 +174,12 @@ def save_png(path: str | Path, picture: Pixels) -> None:
         raise ValueError(f"{path} does not end in .png, the only format written here")
     (picture,) = _batch("the picture", [picture])
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(_rgb(picture)).save(path)
+    Image.fromarray(rgb(picture)).save(path)
 
 
-class _Style(NamedTuple):
-    """The lettering: its font and the height of a line."""
-
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont
-    line: int
-
-    def width(self, text: str) -> int:
-        return round(self.font.getlength(text)) + 1
-
-
-def _style(width: int) -> _Style:
+def _style(width: int) -> Lettering:
     """Letters that grow with the pictures, within what can be read and what still looks like a caption."""
-    size = min(max(width // 9, 12), 28)
-    return _Style(ImageFont.load_default(size), size + 8)
+    return lettering(min(max(width // 9, 12), 28))
 
 
 def _check_enlarge(enlarge: int) -> None:
@@ -221,29 +215,6 @@ def _captions(name: str, table: Mapping[str, Pixels], reference: str | None) -> 
 
 def _sizes(patches: Pixels) -> NDArray[np.integer]:
     return np.broadcast_to(np.array(patches.shape[1:3]), (len(patches), 2))
-
-
-def _rgb(picture: Pixels) -> Pixels:
-    return np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3)))
-
-
-def _magnify(picture: Pixels, factor: int) -> Pixels:
-    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
-def _outline(
-    frame: Pixels, box: NDArray[np.integer], colour: tuple[int, int, int], thickness: int, dash: int = 0
-) -> None:
-    """Draw a box's border, dashed or not, just inside the box, as far as the box lies within the frame."""
-    top, left, height, width = box.tolist()
-    rows = slice(max(top, 0), max(top + height, 0))
-    columns = slice(max(left, 0), max(left + width, 0))
-    inside = frame[rows, columns]
-    border = np.ones(inside.shape[:2], dtype=bool)
-    border[thickness:-thickness, thickness:-thickness] = False
-    if dash:
-        border &= np.indices(border.shape).sum(axis=0) // dash % 2 == 0
-    inside[border] = colour
 
 
 def _masked(patch: Pixels, box: NDArray[np.integer], size: tuple[int, ...]) -> Pixels:

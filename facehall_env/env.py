@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from facehall_env.core import to_uint8
 from facehall_env.enhancer import Enhancer
+from facehall_env.rendering import render_frame
 from facehall_env.task import NO_LOCATION, FaceTask
 
 Observation = NDArray[np.uint8] | dict[str, Any]
@@ -62,14 +63,21 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
 
     ``mse``, ``psnr`` (dB) and ``coverage`` of the current picture and ``index`` of the face; ``location``
     after a step; at the end also ``psnr_input`` (of I_0) and ``psnr_gain``. Pictures: `pictures`.
+
+    ## Rendering
+
+    ``render_mode="rgb_array"``: `render` gives one frame of constant size, see
+    `facehall_env.rendering.render_frame`. ``gymnasium.make`` makes ``"human"`` (a window; the extra
+    ``render`` brings what it needs) and ``"rgb_array_list"`` of it by its own wrappers.
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "render_fps": 5}  # noqa: RUF012 (Gymnasium's name and type)
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's name and type)
 
     def __init__(self, *, render_mode: str | None = None, **task: Any) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(
-                f"render_mode is {render_mode!r}, but it must be one of {self.metadata['render_modes']}"
+                f"render_mode is {render_mode!r}, but it must be one of {self.metadata['render_modes']}; "
+                "gymnasium.make also knows 'human' and 'rgb_array_list'"
             )
         self.render_mode = render_mode
         self.task = FaceTask(**task)
@@ -78,6 +86,7 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
         self.observation_space = self.task.observation_space
         self._index = -1
         self._location = NO_LOCATION
+        self._visited: list[int] = []
         self._psnr_input = 0.0
 
     def set_enhancer(self, enhancer: Enhancer | None) -> None:
@@ -112,6 +121,7 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
         self.core.reset(self.task.faces([index]))
         self._index = index
         self._location = NO_LOCATION
+        self._visited = []
         self._psnr_input = self._psnr()
         return self._observe(), self._info()
 
@@ -135,6 +145,7 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
             )
         reward = self.core.step(torch.tensor([int(action)], device=self.core.device))
         self._location = int(action)
+        self._visited.append(self._location)
         info = self._info() | {"location": self._location}
         if self.core.terminated:
             info |= {"psnr_input": self._psnr_input, "psnr_gain": gain(info["psnr"], self._psnr_input)}
@@ -149,6 +160,30 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
         if not self.core.rows:
             raise RuntimeError("there are no pictures before the first episode: call reset()")
         return {name: picture[0].cpu().numpy() for name, picture in self.core.pictures().items()}
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The current state as one frame; None, and a warning, without a render mode.
+
+        Returns:
+            uint8, (rows, columns, 3), of the same size in every state.
+
+        Raises:
+            RuntimeError: If no episode was started.
+        """
+        if self.render_mode is None:
+            gym.logger.warn(
+                "render() draws nothing without a render mode: make the environment with "
+                'render_mode="rgb_array"'
+            )
+            return None
+        return render_frame(
+            self.pictures(),
+            self.core.geometry.boxes(torch.tensor(self._visited, dtype=torch.int64)).numpy(),
+            horizon=self.core.horizon,
+            psnr=self._psnr(),
+            psnr_input=self._psnr_input,
+            coverage=float(self.core.coverage),
+        )
 
     def _chosen_index(self, options: dict[str, Any]) -> int | None:
         if unknown := set(options) - {"index"}:

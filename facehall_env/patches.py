@@ -92,6 +92,20 @@ class PatchGeometry:
             left = left.clamp(0, self.width - self.columns)
         return top, left
 
+    def boxes(self, location: Tensor) -> Tensor:
+        """Top row, left column, height and width of the patches, as far as they go, outside as well.
+
+        Args:
+            location: Locations in [0, H*W), int64, shape (N,).
+
+        Returns:
+            int64, shape (N, 4).
+        """
+        top, left = self.corners(location)
+        return torch.stack(
+            (top, left, torch.full_like(top, self.rows), torch.full_like(top, self.columns)), dim=1
+        )
+
     def centres(self, location: Tensor) -> Tensor:
         """Centres of the patches as (row, column), scaled so that the picture spans [-1, 1].
 

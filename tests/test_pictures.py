@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from agents.pictures import BLUE, GAP, OUTSIDE, PAPER, RED, film_strip, picture_grid, save_png
+from agents.pictures import GAP, OUTSIDE, film_strip, picture_grid, save_png
+from facehall_env.rendering import BLUE, PAPER, RED
 
 RNG = np.random.default_rng(0)
 
