@@ -64,7 +64,8 @@ class HallucinationCore:
         device: Where everything lives.
 
     Attributes:
-        high_resolution: The pictures of the last `reset`, uint8, (N, C, H, W); N is 0 before the first.
+        high_resolution: The pictures of the last `reset`, uint8, (N, C, H, W); N is 0 before the first. Not
+            there (RuntimeError) after `reset_low_resolution`, as `target`, `mse` and rewards.
         target: The same in [-1, 1], float32.
         low_resolution: What they were shrunk to, in [-1, 1], (N, C, H/s, W/s).
         initial: I_0, enlarged again, (N, C, H, W); not clamped, so it can overshoot [-1, 1] a little.
@@ -168,7 +169,26 @@ class HallucinationCore:
     @property
     def rows(self) -> int:
         """The number N of episodes side by side."""
-        return int(self.target.shape[0])
+        return int(self.initial.shape[0])
+
+    @property
+    def high_resolution(self) -> Tensor:
+        """The pictures of the last `reset`."""
+        return self._known(self._high_resolution)
+
+    @property
+    def target(self) -> Tensor:
+        """The same in [-1, 1], float32."""
+        return self._known(self._target)
+
+    @staticmethod
+    def _known(tensor: Tensor | None) -> Tensor:
+        if tensor is None:
+            raise RuntimeError(
+                "these episodes were started by reset_low_resolution(), so the high-resolution pictures are "
+                "unknown, and so are targets, errors and rewards: step with advance(), or start with reset()"
+            )
+        return tensor
 
     def reset(self, high_resolution: Tensor) -> None:
         """Start one episode a picture: shrink it, enlarge it again (I_0), cover nothing.
@@ -185,13 +205,40 @@ class HallucinationCore:
                 f"{high_resolution.dtype} of shape {tuple(high_resolution.shape)}"
             )
         # A copy, so that neither the caller's memory layout nor what happens to it later counts here.
-        self.high_resolution = high_resolution.to(self.device).clone(memory_format=torch.contiguous_format)
-        levels = self.high_resolution.to(self._exact)
-        small = self.resampler.shrink(levels)
-        self.target = _from_levels(levels)
+        kept = high_resolution.to(self.device).clone(memory_format=torch.contiguous_format)
+        levels = kept.to(self._exact)
+        self._high_resolution: Tensor | None = kept
+        self._target: Tensor | None = _from_levels(levels)
+        self._target_canvas: Tensor | None = self.geometry.to_canvas(self._target)
+        self._start(self.resampler.shrink(levels))
+
+    def reset_low_resolution(self, low_resolution: Tensor) -> None:
+        """Start one episode a picture that is only known in low resolution, as in use.
+
+        The episodes are walked with `advance`: there is nothing to compare with, so `high_resolution`,
+        `target`, `mse` and rewards are undefined, and asking for them is a RuntimeError.
+
+        Args:
+            low_resolution: Floating point, in [0, 1], (N, C, H/s, W/s).
+
+        Raises:
+            ValueError: If the pictures have another shape or type.
+        """
+        channels, height, width = self.shape
+        wanted = (channels, height // self.scale, width // self.scale)
+        if not low_resolution.is_floating_point() or tuple(low_resolution.shape[1:]) != wanted:
+            raise ValueError(
+                f"reset_low_resolution needs floating-point pictures in [0, 1] of shape "
+                f"(N, {', '.join(map(str, wanted))}), not {low_resolution.dtype} of shape "
+                f"{tuple(low_resolution.shape)}"
+            )
+        self._high_resolution = self._target = self._target_canvas = None
+        self._start(low_resolution.to(self.device, self._exact) * 255.0)
+
+    def _start(self, small: Tensor) -> None:
+        """Begin the episodes from the low-resolution pictures, in levels from 0 to 255."""
         self.low_resolution = _from_levels(small)
         self.initial = _from_levels(self.resampler.enlarge(small))
-        self._target_canvas = self.geometry.to_canvas(self.target)
         self._initial_canvas = self.geometry.to_canvas(self.initial)
         self._canvas = self._initial_canvas.clone()
         self._covered = torch.zeros_like(self._canvas[:, 0], dtype=torch.bool)
@@ -270,13 +317,28 @@ class HallucinationCore:
             Reward, float32, (N,).
 
         Raises:
-            RuntimeError: If the episodes are over, or none was started.
+            RuntimeError: If the episodes are over, or none was started, or the high-resolution pictures are
+                unknown.
             ValueError: If these are no N locations. Nothing has changed then.
+        """
+        self._known(self._target)
+        before = self.mse if self.reward == "delta" and not self.terminated else None
+        self.advance(location)
+        return self._reward(before)
+
+    def advance(self, location: Tensor) -> None:
+        """The same step without its reward, for which nothing but the low-resolution pictures need be known.
+
+        Args:
+            location: As for `step`.
+
+        Raises:
+            RuntimeError, ValueError: As `step`.
         """
         with torch.no_grad():
             self._check_step(location)
             window = self.geometry.window(location)
-            return self._advance(window, self.enhance(self._observe(location, window)))
+            self._paste(window, self.enhance(self._observe(location, window)))
 
     def step_recorded(self, location: Tensor, *, through_pictures: bool = False) -> Step:
         """The same step, with all that a trainer of the enhancer needs; records gradients where enabled.
@@ -288,13 +350,15 @@ class HallucinationCore:
         Raises:
             RuntimeError, ValueError: As `step`.
         """
+        target_canvas = self._known(self._target_canvas)
         self._check_step(location)
         window = self.geometry.window(location)
         inputs = self._observe(location, window)
         enhanced = self.enhance(inputs)
-        target = self.geometry.crop(self._target_canvas, window)
-        reward = self._advance(window, enhanced if through_pictures else enhanced.detach())
-        return Step(reward, inputs, enhanced, target, self.geometry.inside(window))
+        target = self.geometry.crop(target_canvas, window)
+        before = self.mse if self.reward == "delta" else None
+        self._paste(window, enhanced if through_pictures else enhanced.detach())
+        return Step(self._reward(before), inputs, enhanced, target, self.geometry.inside(window))
 
     def _check_step(self, location: Tensor) -> None:
         if self.terminated:
@@ -310,14 +374,12 @@ class HallucinationCore:
             last = self.geometry.locations - 1
             raise ValueError(f"the locations {location.tolist()} must lie between 0 and {last}")
 
-    def _advance(self, window: Tensor, patch: Tensor) -> Tensor:
-        """Paste, and give the reward."""
-        before = self.mse if self.reward == "delta" else None
+    def _paste(self, window: Tensor, patch: Tensor) -> None:
+        """Paste, and count the step."""
         self._canvas = self.geometry.paste(self._canvas, window, patch, self.geometry.inside(window))
         self.geometry.cover(self._covered, window)
         self._mse = None
         self.t += 1
-        return self._reward(before)
 
     def _reward(self, before: Tensor | None) -> Tensor:
         if before is not None:
@@ -332,15 +394,17 @@ class HallucinationCore:
         """What a person would look at, clamped and rounded to uint8, channels last.
 
         Returns:
-            ``low_resolution`` (N, H/s, W/s, C), ``input`` (I_0), ``current`` and
+            ``low_resolution`` (N, H/s, W/s, C), ``input`` (I_0), ``current`` and, where it is known,
             ``high_resolution`` (N, H, W, C).
         """
-        return {
+        pictures = {
             "low_resolution": to_uint8(self.low_resolution),
             "input": to_uint8(self.initial),
             "current": to_uint8(self.geometry.to_picture(self._canvas)),
-            "high_resolution": self.high_resolution.permute(0, 2, 3, 1).contiguous(),
         }
+        if self._high_resolution is not None:
+            pictures["high_resolution"] = self._high_resolution.permute(0, 2, 3, 1).contiguous()
+        return pictures
 
 
 def _from_levels(levels: Tensor) -> Tensor:

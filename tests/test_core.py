@@ -736,3 +736,66 @@ def test_a_scripted_agent_walks_a_core_to_its_end():
         core.step(agent.select(core))
     assert core.t == 4
     assert core.coverage.min() > 0
+
+
+# --- from low resolution alone -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", ["aligned", "torch7"])
+@pytest.mark.parametrize("shape", [(3, 24, 16), (1, 16, 24)])
+def test_episode_from_low_resolution_is_the_same(shape, protocol):
+    settings = SMALL | {"shape": shape, "protocol": protocol}
+    known = HallucinationCore(**settings, enhancer=tiny(settings))
+    unknown = known.replica()
+    episode(known, faces(3, shape))
+    unknown.reset_low_resolution((known.low_resolution + 1) / 2)
+    for location in places(known):
+        unknown.advance(location)
+    torch.testing.assert_close(unknown.current, known.current, rtol=0, atol=1e-5)
+    torch.testing.assert_close(unknown.initial, known.initial, rtol=0, atol=1e-6)
+    assert torch.equal(unknown.coverage, known.coverage)
+    assert unknown.terminated
+    assert unknown.rows == 3
+    pictures = unknown.pictures()
+    assert set(pictures) == {"low_resolution", "input", "current"}
+
+
+@pytest.mark.parametrize("reward", ["terminal", "delta", "coverage"])
+def test_what_needs_the_high_resolution_picture_says_so(reward):
+    core = HallucinationCore(**SMALL, reward=reward)
+    core.reset_low_resolution(torch.rand(2, 3, 6, 4))
+    location = places(core)[0]
+    for ask in (
+        lambda: core.target,
+        lambda: core.high_resolution,
+        lambda: core.mse,
+        lambda: core.step(location),
+        lambda: core.step_recorded(location),
+    ):
+        with pytest.raises(RuntimeError, match=r"started by reset_low_resolution\(\)"):
+            ask()
+        assert core.t == 0
+    core.reset(faces(2, core.shape))
+    assert core.step(location).shape == (2,)
+
+
+def test_advance_is_a_step_without_its_reward():
+    core = HallucinationCore(**SMALL, enhancer=Affine())
+    other = core.replica()
+    for one in (core, other):
+        one.reset(faces(2, core.shape))
+    for location in places(core):
+        core.step(location)
+        other.advance(location)
+    assert torch.equal(core.mse, other.mse)
+    with pytest.raises(RuntimeError, match="the episodes ended"):
+        other.advance(location)
+
+
+@pytest.mark.parametrize(
+    "pictures", [torch.zeros(2, 3, 6, 4, dtype=torch.uint8), torch.rand(2, 3, 24, 16), torch.rand(3, 6, 4)]
+)
+def test_low_resolution_pictures_of_another_kind_are_named(pictures):
+    core = HallucinationCore(**SMALL)
+    with pytest.raises(ValueError, match=r"floating-point pictures in \[0, 1\] of shape \(N, 3, 6, 4\)"):
+        core.reset_low_resolution(pictures)
