@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 from agents.policies import PolicyConfig
 from agents.reinforce import RecurrentReinforce
 from facehall_env.core import HORIZON, Precision, Reward
-from facehall_env.enhancer import ExtraInput
+from facehall_env.enhancer import ExtraInput, ResidualTo
 from facehall_env.patches import PATCH_SIZE, Boundary
 from facehall_env.resample import ProtocolName
 
@@ -53,6 +53,7 @@ class NetworkConfig:
         preset: ``paper``, ``full``, ``half`` or ``tiny``.
         weights: A file to start from instead of random weights; then the preset is the file's.
         extra_inputs: What the network sees beyond the paper; None leaves it to the preset.
+        residual_to: What the residual is added to, ``current`` or ``initial``; None leaves it to the preset.
         edge_kernel: 5 or 3; None leaves it to the preset.
         tanh_output: Squash the output; None leaves it to the preset.
     """
@@ -60,12 +61,14 @@ class NetworkConfig:
     preset: str = "tiny"
     weights: Path | None = None
     extra_inputs: tuple[ExtraInput, ...] | None = None
+    residual_to: ResidualTo | None = None
     edge_kernel: int | None = None
     tanh_output: bool | None = None
 
     def overrides(self) -> dict[str, Any]:
         """The fields that replace the preset's."""
-        values = {name: getattr(self, name) for name in ("extra_inputs", "edge_kernel", "tanh_output")}
+        fields = ("extra_inputs", "residual_to", "edge_kernel", "tanh_output")
+        values = {name: getattr(self, name) for name in fields}
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -76,6 +79,8 @@ class PretrainingConfig:
     Attributes:
         updates: How many; 0 skips it.
         batch_size: Faces, and so patches, an update.
+        horizon: Steps of an episode in this phase; None: those of the environment. Short episodes show the
+            network more faces, long ones more of what it makes itself.
         learning_rate: Peak of the cosine schedule.
         warmup: Updates of the linear rise.
         betas: Of Adam.
@@ -84,6 +89,7 @@ class PretrainingConfig:
 
     updates: int = 0
     batch_size: int = 32
+    horizon: int | None = None
     learning_rate: float = 5e-4
     warmup: int = 100
     betas: tuple[float, float] = (0.9, 0.999)

@@ -80,7 +80,9 @@ class TrainingRun:
         trainer = EnhancerTrainer(self.enhancer, learning_rate=settings.learning_rate, betas=settings.betas)
         faces = FaceBatches(self.task.dataset, settings.batch_size, seed=run.seed, flip=settings.flip)
         pretraining = Pretraining(
-            self.task.core.replica(reward="terminal"),
+            self.task.core.replica(
+                reward="terminal", horizon=settings.horizon or self.experiment.env.horizon
+            ),
             trainer,
             faces,
             updates=settings.updates,

@@ -132,25 +132,20 @@ class EnhancerConfig:
             )
 
 
-_PLACED: Final[tuple[ExtraInput, ...]] = ("coordinates", "location", "initial_patch")
+_BEYOND_THE_PAPER: Final[dict[str, Any]] = {
+    "extra_inputs": ("coordinates", "location", "initial_patch"),
+    "residual_to": "initial",
+    "zero_last_layer": True,
+}
 PRESETS: Final[dict[str, dict[str, Any]]] = {
     "paper": {},
-    "full": {"extra_inputs": _PLACED, "zero_last_layer": True},
-    "half": {
-        "widths": (8, 16, 32, 32, 32, 16, 8),
-        "global_features": 128,
-        "extra_inputs": _PLACED,
-        "zero_last_layer": True,
-    },
-    "tiny": {
-        "widths": (4, 8, 16, 16, 16, 8, 4),
-        "global_features": 64,
-        "extra_inputs": _PLACED,
-        "zero_last_layer": True,
-    },
+    "full": _BEYOND_THE_PAPER,
+    "half": {"widths": (8, 16, 32, 32, 32, 16, 8), "global_features": 128, **_BEYOND_THE_PAPER},
+    "tiny": {"widths": (4, 8, 16, 16, 16, 8, 4), "global_features": 64, **_BEYOND_THE_PAPER},
 }
-"""Named networks: ``paper`` as printed; ``full``, the paper's widths told where the patch lies; ``half`` and
-``tiny``, a half and a quarter of the channels, for tests and machines without an accelerator."""
+"""Named networks: ``paper`` as printed; ``full``, the paper's widths, told where the patch lies and adding to
+the patch of I_0; ``half`` and ``tiny``, a half and a quarter of the channels, for tests and machines without
+an accelerator."""
 
 
 class LocalEnhancementNetwork(nn.Module):

@@ -120,7 +120,10 @@ def test_every_preset_enhances_the_papers_patches(preset, shape):
 @pytest.mark.parametrize(
     ("global_features", "patch_size"), [(5, (8, 6)), (5, (7, 5)), (0, (8, 6)), (0, (1, 1))]
 )
-def test_every_choice_of_inputs_runs_and_trains(channels, extra_inputs, global_features, patch_size):
+@pytest.mark.parametrize("residual_to", ["current", "initial"])
+def test_every_choice_of_inputs_runs_and_trains(
+    channels, extra_inputs, global_features, patch_size, residual_to
+):
     if not global_features:  # the location would go there
         extra_inputs = tuple(extra for extra in extra_inputs if extra != "location")
     network = make_enhancer(
@@ -128,10 +131,11 @@ def test_every_choice_of_inputs_runs_and_trains(channels, extra_inputs, global_f
         shape=(channels, 24, 16),
         patch_size=patch_size,
         extra_inputs=extra_inputs,
+        residual_to=residual_to,
         global_features=global_features,
         zero_last_layer=False,
     )
-    assert network.needs_initial_patch == ("initial_patch" in extra_inputs)
+    assert network.needs_initial_patch == ("initial_patch" in extra_inputs or residual_to == "initial")
     data = inputs(network.config, rows=3)
     if not network.needs_initial_patch:
         data = data._replace(initial_patch=None)
@@ -233,21 +237,25 @@ def test_the_patch_of_the_first_picture_is_seen_where_asked_for():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_untrained_network_is_the_identity_where_its_last_layer_is_zero(preset):
-    network = make_enhancer(preset, **SMALL)
+@pytest.mark.parametrize(("residual_to", "part"), [("current", "patch"), ("initial", "initial_patch")])
+def test_the_untrained_network_adds_nothing_where_its_last_layer_is_zero(preset, residual_to, part):
+    network = make_enhancer(preset, **SMALL, residual_to=residual_to)
     data = inputs(network.config)
     with torch.no_grad():
-        assert torch.equal(network(data), data.patch) == (preset != "paper")
+        assert torch.equal(network(data), getattr(data, part)) == (preset != "paper")
 
 
-def test_the_residual_is_added_and_squashed_only_if_asked():
+@pytest.mark.parametrize(("residual_to", "part"), [("current", "patch"), ("initial", "initial_patch")])
+def test_the_residual_is_added_and_squashed_only_if_asked(residual_to, part):
     data = inputs(EnhancerConfig(3, 24, 16, 8, 6))
+    base = getattr(data, part)
     with torch.no_grad():
-        assert torch.equal(make_enhancer("tiny", **SMALL, tanh_output=True)(data), data.patch.tanh())
-    network = make_enhancer("tiny", **SMALL)
+        squashed = make_enhancer("tiny", **SMALL, residual_to=residual_to, tanh_output=True)
+        assert torch.equal(squashed(data), base.tanh())
+    network = make_enhancer("tiny", **SMALL, residual_to=residual_to)
     with torch.no_grad():
         network.convolutions[-1].bias.fill_(3.0)
-        torch.testing.assert_close(network(data), data.patch + 3.0)  # not clamped
+        torch.testing.assert_close(network(data), base + 3.0)  # not clamped
         network.config = EnhancerConfig(**{**asdict(network.config), "tanh_output": True})
         assert network(data).max() < 1
 

@@ -25,7 +25,7 @@ env:
   patch_size: [15, 11]
   device: cpu
 enhancer: {preset: tiny}
-pretraining: {updates: 6, batch_size: 4, warmup: 2}
+pretraining: {updates: 6, batch_size: 4, horizon: 2, warmup: 2}
 policy: {picture_features: 8, history_features: 8, lstm_features: 8, head_channels: 4}
 agent:
   n_faces: 2
