@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facehall_env.patches import PATCH_SIZE
+from facehall_env.patches import PATCH_SIZE, StrideGrid
 
 HistoryKind = Literal["visits", "last"]
 HeadKind = Literal["conv", "flat"]
@@ -77,38 +77,34 @@ class PolicyConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but it must be at least 1")
-        even = self.stride == 1 or (self.stride > 1 and self.stride % 2 == 0)
-        if not even or self.height % self.stride or self.width % self.stride:
-            raise ValueError(
-                f"stride is {self.stride}, but it must be 1 or an even divisor of the picture's height "
-                f"{self.height} and width {self.width}"
-            )
+        _ = self.stride_grid  # refuses a stride that fits no grid
 
     def choices(self) -> dict[str, Any]:
         """The fields that are chosen, without those that the task fixes: `policy_kwargs` of an agent."""
         return {name: value for name, value in asdict(self).items() if name not in TASK_FIELDS}
 
     @property
+    def stride_grid(self) -> StrideGrid:
+        """The places that the policy chooses from."""
+        return StrideGrid(self.height, self.width, self.stride)
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the grid of places."""
-        return self.height // self.stride, self.width // self.stride
+        return self.stride_grid.shape
 
     @property
     def places(self) -> int:
         """How many places the policy chooses from."""
-        return self.grid[0] * self.grid[1]
+        return self.stride_grid.places
 
     def location(self, place: Tensor) -> Tensor:
         """The environment's location (a pixel, row-major) of places of the grid: the middle of the cell."""
-        rows = torch.div(place, self.grid[1], rounding_mode="floor") * self.stride + self.stride // 2
-        columns = torch.remainder(place, self.grid[1]) * self.stride + self.stride // 2
-        return rows * self.width + columns
+        return self.stride_grid.location(place)
 
     def place(self, location: Tensor) -> Tensor:
         """The place of the grid in whose cell a location of the environment lies."""
-        rows = torch.div(location, self.width, rounding_mode="floor") // self.stride
-        columns = torch.remainder(location, self.width) // self.stride
-        return rows * self.grid[1] + columns
+        return self.stride_grid.place(location)
 
 
 class PolicyState(NamedTuple):

@@ -12,9 +12,12 @@ anything back from the device.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from facehall_env.arguments import one_of, size_of_patch
@@ -22,6 +25,8 @@ from facehall_env.arguments import one_of, size_of_patch
 Boundary = Literal["pad", "clamp"]
 PATCH_SIZE: Final = (60, 45)
 """Rows and columns of the paper's patch."""
+Index = TypeVar("Index", int, Tensor, NDArray[np.int64])
+"""One index, or many in a tensor or an array."""
 
 
 class PatchGeometry:
@@ -215,3 +220,102 @@ class PatchGeometry:
             float32 in [0, 1], shape (N,).
         """
         return self.to_picture(covered[:, None, :]).float().mean(dim=(1, 2, 3))
+
+
+@dataclass(frozen=True)
+class StrideGrid:
+    """Fewer places to choose from: the middles of square cells of `stride` pixels, numbered row-major.
+
+    Args:
+        height: Rows H of the picture.
+        width: Columns W of the picture.
+        stride: The pitch k of the grid in pixels: 1 (every location is a place) or an even divisor of H and
+            W.
+
+    Raises:
+        ValueError: If the stride is none of these.
+    """
+
+    height: int
+    width: int
+    stride: int
+
+    def __post_init__(self) -> None:
+        """Refuse a pitch that leaves a rest, or whose cells have no pixel right of their middle."""
+        even = self.stride == 1 or (self.stride > 1 and self.stride % 2 == 0)
+        if not even or self.height % self.stride or self.width % self.stride:
+            raise ValueError(
+                f"stride is {self.stride}, but it must be 1 or an even divisor of the picture's height "
+                f"{self.height} and width {self.width}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the grid, H/k and W/k."""
+        return self.height // self.stride, self.width // self.stride
+
+    @property
+    def places(self) -> int:
+        """How many places there are."""
+        return self.shape[0] * self.shape[1]
+
+    def location(self, place: Index) -> Index:
+        """The location (a pixel, row-major) of places: the middle of the cell, ``k // 2`` from its corner."""
+        columns, half = self.shape[1], self.stride // 2
+        row, column = place // columns * self.stride + half, place % columns * self.stride + half
+        return row * self.width + column
+
+    def place(self, location: Index) -> Index:
+        """The place in whose cell a location lies."""
+        row, column = location // self.width // self.stride, location % self.width // self.stride
+        return row * self.shape[1] + column
+
+
+@dataclass(frozen=True)
+class AffineLocations:
+    """Points of the square [-1, 1] x [-1, 1] as locations, as the authors' released code has them.
+
+    There a point (y, x) is scaled onto the top-left corners of the patches that fit a picture with a margin
+    of p = (h - 1) // 2 rows and (w - 1) // 2 columns on every side, and rounded down::
+
+        top = floor((y + 1) / 2 * (H + 2 p - h)) - p
+
+    For the 60x45 patch in 128x128 pixels, y = -1, 0, 1 gives rows -29, 34, 97, and x gives columns -22, 41,
+    105.
+
+    Args:
+        height: Rows H of the picture.
+        width: Columns W of the picture.
+        patch_size: Rows h and columns w of the patch.
+    """
+
+    height: int
+    width: int
+    patch_size: tuple[int, int] = PATCH_SIZE
+
+    def location(self, point: Tensor) -> Tensor:
+        """The locations of points; what lies outside the square is moved to its border.
+
+        Computed in the precision of the points.
+
+        Args:
+            point: (y, x), shape (..., 2).
+
+        Returns:
+            int64, shape (...).
+        """
+        row, column = (
+            torch.floor((value.clamp(-1.0, 1.0) + 1.0) * (0.5 * span)).long() + shift
+            for value, (span, shift) in zip(point.unbind(-1), self._axes(), strict=True)
+        )
+        return row * self.width + column
+
+    def _axes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Of rows and columns: how far the corners reach, and the index of the first one's centre."""
+        rows, columns = self.patch_size
+        return _reach(self.height, rows), _reach(self.width, columns)
+
+
+def _reach(size: int, patch: int) -> tuple[int, int]:
+    margin = (patch - 1) // 2
+    return size + 2 * margin - patch, patch // 2 - margin
