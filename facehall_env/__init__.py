@@ -19,6 +19,7 @@ from facehall_env.enhancer import (
 )
 from facehall_env.env import FaceHallucinationEnv
 from facehall_env.registration import ENV_IDS, register_envs
+from facehall_env.vector import FaceHallucinationVectorEnv
 
 __all__ = [
     "ENV_IDS",
@@ -27,6 +28,7 @@ __all__ = [
     "EnhancerInput",
     "FaceDataset",
     "FaceHallucinationEnv",
+    "FaceHallucinationVectorEnv",
     "HallucinationCore",
     "LocalEnhancementNetwork",
     "__version__",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import Any, Final, cast
 
 import gymnasium as gym
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from facehall_env.core import to_uint8
 from facehall_env.enhancer import Enhancer
-from facehall_env.rendering import render_frame
-from facehall_env.task import NO_LOCATION, FaceTask
+from facehall_env.episodes import Episodes
+from facehall_env.sampling import FaceOrder, chosen_faces
+from facehall_env.task import FaceTask
 
+NO_RENDER_MODE: Final = (
+    'render() draws nothing without a render mode: make the environment with render_mode="rgb_array"'
+)
 Observation = NDArray[np.uint8] | dict[str, Any]
 
 
@@ -57,7 +58,11 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
 
     ## Arguments
 
-    All those of `FaceTask`, and ``render_mode``.
+    Those of `FaceTask`, all by keyword and fit for JSON: which faces (``root``, ``split``, ``sampling``,
+    ``data_options``), how they are degraded (``protocol``), the episode (``horizon``, ``patch_size``,
+    ``boundary``, ``reward``, ``coverage_weight``), what is seen (``observation``), who enhances
+    (``enhancer``, ``precision``) and where (``device``); and ``render_mode``. A live network is attached by
+    `set_enhancer`.
 
     ## Info
 
@@ -69,6 +74,17 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
     ``render_mode="rgb_array"``: `render` gives one frame of constant size, see
     `facehall_env.rendering.render_frame`. ``gymnasium.make`` makes ``"human"`` (a window; the extra
     ``render`` brings what it needs) and ``"rgb_array_list"`` of it by its own wrappers.
+
+    ## Registered ids
+
+    - ``FaceHallucination-LFW-x4``, ``FaceHallucination-LFW-x8``: Labeled Faces in the Wild, 128x128, RGB.
+    - ``FaceHallucination-BioID-x4``, ``FaceHallucination-BioID-x8``: BioID, aligned, 160x120, gray.
+    - ``FaceHallucination-Synthetic-x4``, ``FaceHallucination-Synthetic-x8``: drawn, 128x128, RGB; no files.
+    - ``FaceHallucination-Folder-x4``, ``FaceHallucination-Folder-x8``: a folder of pictures, 128x128, RGB.
+
+    Raises:
+        ValueError: If an argument is out of range; the message names it.
+        FileNotFoundError: If data or weights are missing; the message says where they were looked for.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's name and type)
@@ -84,10 +100,8 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
         self.core = self.task.core
         self.action_space = self.task.action_space
         self.observation_space = self.task.observation_space
-        self._index = -1
-        self._location = NO_LOCATION
-        self._visited: list[int] = []
-        self._psnr_input = 0.0
+        self.order = FaceOrder(len(self.task.dataset), self.task.sampling)
+        self.episodes = Episodes(self.task, 1)
 
     def set_enhancer(self, enhancer: Enhancer | None) -> None:
         """Enhance with this (live) network from the next step on; None is the identity.
@@ -113,16 +127,15 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
         Raises:
             ValueError: If an option is unknown or the index is not in the split; nothing has changed then.
         """
-        chosen = self._chosen_index(options or {})
+        faces = chosen_faces(options or {}, self.order.size, rows=1)
         super().reset(seed=seed)
         if seed is not None:
-            self._index = -1
-        index = self._next_index() if chosen is None else chosen
-        self.core.reset(self.task.faces([index]))
-        self._index = index
-        self._location = NO_LOCATION
-        self._visited = []
-        self._psnr_input = self._psnr()
+            self.order.restart()
+        if faces is None:
+            faces = self.order.next([self.np_random])
+        else:
+            self.order.go_on_after(faces)
+        self.episodes.start(faces)
         return self._observe(), self._info()
 
     def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -143,13 +156,8 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
                 f"the action is {action!r}, but it must be an integer from 0 to "
                 f"{self.core.geometry.locations - 1}"
             )
-        reward = self.core.step(torch.tensor([int(action)], device=self.core.device))
-        self._location = int(action)
-        self._visited.append(self._location)
-        info = self._info() | {"location": self._location}
-        if self.core.terminated:
-            info |= {"psnr_input": self._psnr_input, "psnr_gain": gain(info["psnr"], self._psnr_input)}
-        return self._observe(), float(reward), self.core.terminated, False, info
+        reward = self.episodes.step(np.array([action], np.int64))
+        return self._observe(), float(reward[0]), self.core.terminated, False, self._info()
 
     def pictures(self) -> dict[str, NDArray[np.uint8]]:
         """``low_resolution``, ``input`` (I_0), ``current`` and ``high_resolution``, each uint8, (H, W, C).
@@ -157,9 +165,7 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
         Raises:
             RuntimeError: If no episode was started.
         """
-        if not self.core.rows:
-            raise RuntimeError("there are no pictures before the first episode: call reset()")
-        return {name: picture[0].cpu().numpy() for name, picture in self.core.pictures().items()}
+        return {name: cast(NDArray[np.uint8], rows[0]) for name, rows in self.episodes.pictures().items()}
 
     def render(self) -> NDArray[np.uint8] | None:
         """The current state as one frame; None, and a warning, without a render mode.
@@ -171,62 +177,15 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
             RuntimeError: If no episode was started.
         """
         if self.render_mode is None:
-            gym.logger.warn(
-                "render() draws nothing without a render mode: make the environment with "
-                'render_mode="rgb_array"'
-            )
+            gym.logger.warn(NO_RENDER_MODE)
             return None
-        return render_frame(
-            self.pictures(),
-            self.core.geometry.boxes(torch.tensor(self._visited, dtype=torch.int64)).numpy(),
-            horizon=self.core.horizon,
-            psnr=self._psnr(),
-            psnr_input=self._psnr_input,
-            coverage=float(self.core.coverage),
-        )
-
-    def _chosen_index(self, options: dict[str, Any]) -> int | None:
-        if unknown := set(options) - {"index"}:
-            raise ValueError(
-                f"reset knows no option {', '.join(map(repr, sorted(unknown)))}; it knows 'index'"
-            )
-        if "index" not in options:
-            return None
-        index, size = options["index"], len(self.task.dataset)
-        if not isinstance(index, int | np.integer) or isinstance(index, bool) or not 0 <= index < size:
-            raise ValueError(f"options['index'] is {index!r}, but the split holds faces 0 to {size - 1}")
-        return int(index)
-
-    def _next_index(self) -> int:
-        size = len(self.task.dataset)
-        if self.task.sampling == "sequential":
-            return (self._index + 1) % size
-        return int(self.np_random.integers(size))
+        return self.episodes.frames()[0]
 
     def _observe(self) -> Observation:
-        image: NDArray[np.uint8] = self.task.image()[0]
-        if self.task.observation == "image":
-            return image
-        return {
-            "image": image,
-            "low_resolution": to_uint8(self.core.low_resolution)[0].cpu().numpy(),
-            "location": np.array([self._location], np.int64),
-            "time": np.array([self.core.t / self.core.horizon], np.float32),
-        }
-
-    def _psnr(self) -> float:
-        return decibel(float(self.core.mse))
+        seen = self.episodes.observation()
+        if isinstance(seen, dict):
+            return {name: rows[0] for name, rows in seen.items()}
+        return cast(NDArray[np.uint8], seen[0])
 
     def _info(self) -> dict[str, Any]:
-        mse = float(self.core.mse)
-        return {"mse": mse, "psnr": decibel(mse), "coverage": float(self.core.coverage), "index": self._index}
-
-
-def gain(psnr: float, psnr_input: float) -> float:
-    """By how many dB a picture is better; 0 where both are perfect."""
-    return 0.0 if psnr == psnr_input else psnr - psnr_input
-
-
-def decibel(mse: float) -> float:
-    """PSNR in dB of a mean squared error of pixels in [0, 1]; infinite for 0."""
-    return -10.0 * math.log10(mse) if mse > 0 else math.inf
+        return {name: rows[0].item() for name, rows in self.episodes.info().items()}

@@ -24,4 +24,9 @@ def register_envs() -> None:
     """
     for env_id, arguments in ENV_IDS.items():
         if env_id not in gym.registry:
-            gym.register(env_id, "facehall_env.env:FaceHallucinationEnv", kwargs=arguments)
+            gym.register(
+                env_id,
+                "facehall_env.env:FaceHallucinationEnv",
+                vector_entry_point="facehall_env.vector:FaceHallucinationVectorEnv",
+                kwargs=arguments,
+            )

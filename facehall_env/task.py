@@ -9,17 +9,16 @@ from typing import Any, Final, Literal
 import gymnasium as gym
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from facehall_env.arguments import one_of, size_of_patch
-from facehall_env.core import HORIZON, HallucinationCore, Precision, Reward, to_uint8
+from facehall_env.core import HORIZON, HallucinationCore, Precision, Reward
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.enhancer import PRESETS, LocalEnhancementNetwork, load_enhancer, make_enhancer
 from facehall_env.patches import PATCH_SIZE, Boundary
 from facehall_env.resample import ProtocolName
+from facehall_env.sampling import Indices, Sampling
 
-Sampling = Literal["random", "sequential"]
 ObservationKind = Literal["image", "dict"]
 NO_LOCATION: Final = -1
 """The location in a dictionary observation before the first step."""
@@ -119,14 +118,9 @@ class FaceTask:
             }
         )
 
-    def faces(self, indices: Sequence[int]) -> Tensor:
+    def faces(self, indices: Sequence[int] | Indices) -> Tensor:
         """These faces of the data set as uint8, (N, C, H, W), in the CPU's memory."""
         return torch.from_numpy(np.stack([self.dataset[int(i)] for i in indices])).permute(0, 3, 1, 2)
-
-    def image(self) -> NDArray[np.uint8]:
-        """The current pictures of all rows, uint8, (N, H, W, C): fresh, quantised for the eye only."""
-        image: NDArray[np.uint8] = to_uint8(self.core.current).cpu().numpy()
-        return image
 
 
 def _open(

@@ -366,8 +366,8 @@ def state(env: FaceHallucinationEnv) -> list:
         env.core.mse.tolist(),
         env.core.coverage.tolist(),
         env.np_random.bit_generator.state,
-        env._index,
-        env._location,
+        env.episodes.info(),
+        env.order.__dict__.copy(),
     ]
 
 

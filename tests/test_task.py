@@ -47,12 +47,6 @@ def test_faces_come_as_the_core_takes_them():
     faces = task.faces([2, 0])
     assert (faces.dtype, tuple(faces.shape)) == (torch.uint8, (2, 3, 32, 32))
     assert np.array_equal(faces[0].permute(1, 2, 0).numpy(), task.dataset[2])
-    task.core.reset(faces)
-    image = task.image()
-    assert (image.dtype, image.shape) == (np.uint8, (2, 32, 32, 3))
-    assert np.array_equal(image, task.core.pictures()["current"].numpy())
-    image[:] = 0
-    assert task.image().any()
 
 
 def test_an_open_data_set_is_taken_as_it_is():
