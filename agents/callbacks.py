@@ -67,21 +67,31 @@ class Validation(BaseCallback):
         faces: How many, evenly spread over the data set.
         every: Iterations between two measurements.
         pictures: How many faces are drawn.
+        measured: Called with the mean gain in dB after every measurement of the agent.
     """
 
     def __init__(
-        self, core: HallucinationCore, dataset: FaceDataset, faces: int, *, every: int = 10, pictures: int = 6
+        self,
+        core: HallucinationCore,
+        dataset: FaceDataset,
+        faces: int,
+        *,
+        every: int = 10,
+        pictures: int = 6,
+        measured: Callable[[float], Any] | None = None,
     ) -> None:
         super().__init__()
+        self.measured = measured
         self.core, self.every, self.pictures = core.replica(reward="terminal"), every, pictures
         count = min(faces, len(dataset))
         self.faces = face_batch(dataset, [i * len(dataset) // count for i in range(count)])
-        self._iterations = 0
 
     def _on_rollout_start(self) -> None:
-        if self._iterations and self._iterations % self.every == 0:
+        done = (
+            self.model._n_updates
+        )  # not counted here: a run that goes on measures when it would have anyway
+        if done and done % self.every == 0:
             self.measure(self.model.policy, self.logger)  # type: ignore[arg-type]
-        self._iterations += 1
 
     def _on_step(self) -> bool:
         return True
@@ -104,6 +114,8 @@ class Validation(BaseCallback):
             Image(torch.cat(strips, dim=1), "CHW"),
             exclude=("stdout", "log", "csv", "json"),  # only TensorBoard shows pictures
         )
+        if self.measured is not None:
+            self.measured(gain)
         return gain
 
     def measure_scan(self, logger: Logger) -> float:

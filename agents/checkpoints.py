@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -29,7 +29,7 @@ def write_atomically(state: dict[str, Any], path: Path) -> None:
 
 
 class CheckpointFolder:
-    """Numbered checkpoints in one folder.
+    """Numbered checkpoints in one folder, and the best one beside them.
 
     Args:
         folder: Made when the first checkpoint is written.
@@ -39,6 +39,7 @@ class CheckpointFolder:
         ValueError: If nothing would be kept.
     """
 
+    BEST = "best.pt"
     _NAME = re.compile(r"checkpoint-(\d{6})\.pt")
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
@@ -70,12 +71,27 @@ class CheckpointFolder:
             ValueError: If the file cannot be read; the message names it.
         """
         paths = self.paths()
-        if not paths:
-            return None
+        return (paths[-1], self._read(paths[-1])) if paths else None
+
+    def write_best(self, state: dict[str, Any]) -> None:
+        """Replace the best checkpoint."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(state, self.folder / self.BEST)
+
+    def read_best(self) -> dict[str, Any] | None:
+        """The best checkpoint, or None where there is none.
+
+        Raises:
+            ValueError: If the file cannot be read; the message names it.
+        """
+        path = self.folder / self.BEST
+        return self._read(path) if path.is_file() else None
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any]:
         try:
-            state = torch.load(paths[-1], map_location="cpu", weights_only=True)
+            return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:
             raise ValueError(
-                f"{paths[-1]} cannot be read ({error}); delete it to go on from the checkpoint before it"
+                f"{path} cannot be read ({error}); delete it to go on from the checkpoint before it"
             ) from error
-        return paths[-1], state

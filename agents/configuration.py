@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -109,6 +109,8 @@ class RunConfig:
         validation_faces: Faces of the validation split that are measured and drawn while training; 0 for
             none.
         validation_interval: Iterations between two measurements.
+        select: Which state becomes the result: the ``best`` that was measured on the validation faces, or
+            the ``last``; without validation faces it is the last.
         progress_bar: Show one.
     """
 
@@ -119,6 +121,7 @@ class RunConfig:
     log_interval: int = 25
     validation_faces: int = 64
     validation_interval: int = 10
+    select: Literal["best", "last"] = "best"
     progress_bar: bool = True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 import time
@@ -13,11 +14,13 @@ import gymnasium as gym
 import torch
 import yaml
 from stable_baselines3.common.logger import Logger, make_output_format
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from agents.callbacks import AtIteration, Validation
 from agents.checkpoints import CheckpointFolder
 from agents.configuration import Experiment
+from agents.divergence import WORST_ERROR, LossWatch, verify_weights
 from agents.enhancement import EnhancerTrainer, EnhancerUpdate, Pretraining
 from agents.faces import FaceBatches
 from agents.records import git_commit, package_versions
@@ -68,6 +71,8 @@ class TrainingRun:
         self.checkpoints = CheckpointFolder(self.folder / "checkpoints", experiment.run.keep_checkpoints)
         self.seconds = {"pretraining": 0.0, "imitation": 0.0, "reinforcement": 0.0}
         self.validation = self._make_validation()
+        self.best: float | None = None
+        self.last_good: Path | None = None
 
     def _make_pretraining(self) -> tuple[Pretraining | None, EnhancerTrainer | None]:
         settings, run = self.experiment.pretraining, self.experiment.run
@@ -99,10 +104,30 @@ class TrainingRun:
         env = self.experiment.env
         name = str(gym.spec(env.id).kwargs["dataset"])
         faces = load_dataset(name, root=env.root, split="val", **env.data)
-        return Validation(self.agent.core, faces, run.validation_faces, every=run.validation_interval)
+        return Validation(
+            self.agent.core,
+            faces,
+            run.validation_faces,
+            every=run.validation_interval,
+            measured=self._keep_best,
+        )
+
+    def _keep_best(self, gain: float) -> None:
+        """Keep the state if the agent did better than ever on the validation faces."""
+        if self.best is None or gain > self.best:
+            self.best = gain
+            self._verify_weights("validation")
+            self.checkpoints.write_best(self._state())
 
     def train(self) -> RecurrentReinforce:
-        """Do what is left to do, and write the results."""
+        """Do what is left to do, and write the results.
+
+        Returns:
+            The agent that was selected (`RunConfig.select`), which need not be the last.
+
+        Raises:
+            DivergenceError: If learning came apart; the last checkpoint was good.
+        """
         self._open()
         try:
             self._resume()
@@ -140,7 +165,7 @@ class TrainingRun:
         with self._phase("pretraining", pretraining.done, pretraining.updates) as phase:
             while pretraining.done < pretraining.updates:
                 reports.append(pretraining.update())
-                phase.advance()
+                phase.advance(reports[-1].loss)
                 if pretraining.done % run.log_interval == 0:
                     loss = float(torch.stack([report.loss for report in reports]).mean())
                     self.logger.record("pretraining/loss", loss)
@@ -149,6 +174,7 @@ class TrainingRun:
                     reports = []
                 if pretraining.between_episodes:
                     phase.checkpoint_if_due()
+            phase.verify()
         self._checkpoint()
         if self.validation is not None:
             self.validation.measure_scan(self.logger)
@@ -161,7 +187,8 @@ class TrainingRun:
         with self._phase("imitation", agent.imitated, agent.imitation_updates) as phase:
             while agent.imitated < agent.imitation_updates:
                 loss = agent.imitate()
-                phase.advance()
+                phase.advance(loss)
+                phase.verify()  # the next round draws from the policy
                 if agent.imitated % max(1, run.log_interval // 5) == 0:
                     self.logger.record("imitation/loss", float(loss))
                     phase.log(agent.imitated, loss=f"{float(loss):.4f}")
@@ -176,7 +203,7 @@ class TrainingRun:
         if agent.num_timesteps >= total:
             return
         with self._phase("reinforcement", agent.num_timesteps, total, bar=False) as phase:
-            callbacks: list[Any] = [AtIteration(lambda: phase.checkpoint_if_due())]
+            callbacks: list[Any] = [AtIteration(phase.checkpoint_if_due)]
             if self.validation is not None:
                 callbacks.append(self.validation)
             agent.learn(
@@ -185,6 +212,10 @@ class TrainingRun:
                 reset_num_timesteps=False,
                 progress_bar=self.experiment.run.progress_bar,
             )
+            phase.verify()
+        if self.validation is not None:
+            self.validation.measure(agent.policy, self.logger)
+            self.logger.dump(agent.num_timesteps)
         self._checkpoint()
 
     def _phase(self, name: str, done: int, total: int, *, bar: bool = True) -> _Phase:
@@ -194,32 +225,51 @@ class TrainingRun:
     # ------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"agent": self.agent.training_state(), "seconds": dict(self.seconds)}
+        state: dict[str, Any] = {
+            "agent": self.agent.training_state(),
+            "seconds": dict(self.seconds),
+            "best": self.best,
+        }
         if self.pretraining is not None and self.pretraining_trainer is not None:
             state["pretraining"] = self.pretraining.state_dict()
             state["pretraining_optimizer"] = self.pretraining_trainer.state_dict()
         return state
 
     def _checkpoint(self) -> None:
-        self.checkpoints.write(self._state())
+        self.last_good = self.checkpoints.write(self._state())
+
+    def _verify_weights(self, phase: str) -> None:
+        agent = self.agent
+        done = 0 if self.pretraining is None else self.pretraining.done
+        step = f"update {done}, round {agent.imitated}, timestep {agent.num_timesteps}"
+        networks = (("policy", agent.policy), ("enhancer", self.enhancer))
+        verify_weights(networks, phase, step, self.last_good)
 
     def _resume(self) -> None:
         newest = self.checkpoints.read_newest()
         if newest is None:
             return
         path, state = newest
+        self.last_good = path
         self.agent.load_training_state(state["agent"])
         self.seconds.update(state["seconds"])
+        self.best = state.get("best")
         if self.pretraining is not None and self.pretraining_trainer is not None:
             self.pretraining.load_state_dict(state["pretraining"])
             self.pretraining_trainer.load_state_dict(state["pretraining_optimizer"])
         print(f"going on from {path}")
 
     def _finish(self) -> None:
+        budget = self.budget()
+        best = self.checkpoints.read_best() if self.experiment.run.select == "best" else None
+        if best is not None:
+            self.agent.load_training_state(best["agent"])
+        budget["selected_timesteps"] = self.agent.num_timesteps
+        budget["validation_psnr_gain"] = None if best is None else self.best
         self.agent.save(self.folder / "agent.zip")
         if isinstance(self.enhancer, LocalEnhancementNetwork):
             self.enhancer.save(self.folder / "enhancer.safetensors")
-        (self.folder / "budget.json").write_text(json.dumps(self.budget(), indent=2))
+        (self.folder / "budget.json").write_text(json.dumps(budget, indent=2))
 
     def _origin(self) -> str | None:
         """The run or file whose weights this run started from, by name."""
@@ -251,11 +301,13 @@ class _Phase:
     """Progress bar, time and checkpoints of one phase."""
 
     def __init__(self, run: TrainingRun, name: str, done: int, total: int, *, bar: bool) -> None:
-        self.run, self.name = run, name
+        self.run, self.name, self.done = run, name, done
         self.bar = tqdm(
             total=total, initial=done, desc=name, unit="update", disable=not bar, dynamic_ncols=True
         )
         self._written = self._clock = time.monotonic()
+        # The enhancer's loss is an error of pictures; the cross-entropy of the warm start has no bound
+        self._watch = LossWatch(name, limit=WORST_ERROR if name == "pretraining" else math.inf)
 
     def __enter__(self) -> _Phase:
         return self
@@ -264,15 +316,26 @@ class _Phase:
         self._count_time()
         self.bar.close()
 
-    def advance(self) -> None:
+    def advance(self, loss: Tensor) -> None:
+        self.done += 1
+        self._watch.add(self.done, loss)
         self.bar.update(1)
 
+    def verify(self) -> None:
+        """Stop here if learning has diverged."""
+        self._watch.verify(self.run.last_good)
+        self.run._verify_weights(self.name)
+
     def log(self, step: int, **shown: str) -> None:
+        self._watch.verify(self.run.last_good)
         self.bar.set_postfix(shown)
         self.run.logger.dump(step)
 
     def checkpoint_if_due(self) -> None:
+        if self.name == "reinforcement":
+            self.verify()  # the next rollout draws from the policy
         if time.monotonic() - self._written >= 60.0 * self.run.experiment.run.checkpoint_minutes:
+            self.verify()
             self._count_time()
             self.run._checkpoint()
             self._written = time.monotonic()

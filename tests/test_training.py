@@ -1,7 +1,12 @@
 """Training runs and their measurement, from configuration to records, in a size that takes seconds."""
 
 import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +16,7 @@ import evaluate
 import train_agent
 from agents.checkpoints import CheckpointFolder
 from agents.configuration import make_parser, read_experiment
+from agents.divergence import DivergenceError, LossWatch
 from agents.evaluation import published_id
 from agents.records import load_images, load_records
 from agents.training import TrainingRun
@@ -107,6 +113,107 @@ def test_interrupted_run_goes_on_bit_for_bit(
         assert torch.equal(value, found[name]), name
 
 
+_KILLED = """
+import os, signal, sys
+from agents import checkpoints, enhancement, reinforce
+from tests.test_training import make_run
+
+owner, name, calls = sys.argv[3:]
+owner = {"os": os, "pretraining": enhancement.Pretraining, "agent": reinforce.RecurrentReinforce}[owner]
+function, left = getattr(owner, name), int(calls)
+
+def kill(*arguments, **more):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return function(*arguments, **more)
+
+setattr(owner, name, kill)
+make_run(sys.argv[1], sys.argv[2]).train()
+"""
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "calls"),
+    [
+        ("os", "fsync", 4),  # a checkpoint is half written
+        pytest.param("pretraining", "update", 5, marks=pytest.mark.slow),
+        pytest.param("agent", "imitate", 2, marks=pytest.mark.slow),
+        pytest.param("agent", "train_enhancer", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_run_killed_by_the_system_goes_on_bit_for_bit(
+    config: Path, tmp_path: Path, owner: str, name: str, calls: int
+) -> None:
+    whole = make_run(config, tmp_path / "whole")
+    whole.train()
+    command = [sys.executable, "-c", _KILLED, str(config), str(tmp_path / "cut"), owner, name, str(calls)]
+    killed = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert not (tmp_path / "cut" / "agent.zip").exists()
+    resumed = make_run(config, tmp_path / "cut")
+    resumed.train()
+    found = weights(resumed)
+    for name, value in weights(whole).items():
+        assert torch.equal(value, found[name]), name
+
+
+def test_result_is_the_best_on_the_validation_faces(config: Path, tmp_path: Path) -> None:
+    best = make_run(config, tmp_path / "best")
+    gains: list[float] = []
+    keep = best._keep_best
+    assert best.validation is not None
+    best.validation.measured = lambda gain: (gains.append(gain), keep(gain))
+    best.train()
+    assert len(gains) > 2
+    budget = json.loads((tmp_path / "best" / "budget.json").read_text())
+    assert budget["validation_psnr_gain"] == max(gains)
+    best.validation.measured = None
+    assert best.validation.measure(best.agent.policy, best.logger) == pytest.approx(max(gains))
+    last = make_run(config, tmp_path / "last", "--run.select", "last")
+    last.train()
+    assert json.loads((tmp_path / "last" / "budget.json").read_text())["selected_timesteps"] == 36
+
+
+@pytest.mark.parametrize("phase", ["pretraining", "imitation", "reinforcement"])
+def test_divergence_names_phase_step_and_the_way_back(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    run = make_run(config, tmp_path / "run")
+
+    def spoil(calls: list[int], weights: Iterable[torch.Tensor]) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            for weight in weights:
+                weight.data.fill_(torch.nan)
+
+    calls: list[int] = []
+    if phase == "pretraining":
+        assert run.pretraining is not None
+        update = run.pretraining.update
+        spoilt: Any = lambda: (spoil(calls, run.agent.core.enhancer.parameters()), update())[1]  # noqa: E731
+        monkeypatch.setattr(run.pretraining, "update", spoilt)
+        message = "pretraining diverged: the loss of update 2 is nan; no checkpoint had been written"
+    elif phase == "imitation":
+        imitate = run.agent.imitate
+        spoilt = lambda: (imitate(), spoil(calls, run.agent.policy.parameters()))[0]  # noqa: E731
+        monkeypatch.setattr(run.agent, "imitate", spoilt)
+        message = r"imitation diverged: .* round 2, .* the policy's .* is not finite; the last good .*pt"
+    else:
+        train = run.agent.train
+        spoilt = lambda: (train(), spoil(calls, run.agent.policy.parameters()))[0]  # noqa: E731
+        monkeypatch.setattr(run.agent, "train", spoilt)
+        message = r"reinforcement diverged: .* timestep 24 the policy's .* is not finite; the last good .*pt"
+    with pytest.raises(DivergenceError, match=message):
+        run.train()
+    for path in (tmp_path / "run" / "checkpoints").glob("*.pt"):
+        state = torch.load(path, weights_only=True)["agent"]
+        assert all(
+            weight.isfinite().all() for part in ("policy", "enhancer") for weight in state[part].values()
+        )
+
+
 def test_finished_run_is_left_as_it_is(config: Path, tmp_path: Path) -> None:
     first = make_run(config, tmp_path / "run")
     first.train()
@@ -120,7 +227,7 @@ def test_longer_run_goes_on(config: Path, tmp_path: Path) -> None:
     make_run(config, tmp_path / "run").train()
     longer = make_run(config, tmp_path / "run", "--total_timesteps", "60")
     longer.train()
-    assert longer.agent.num_timesteps == 60
+    assert json.loads((tmp_path / "run" / "budget.json").read_text())["reinforcement_episodes"] == 20
     assert len((tmp_path / "run" / "progress.csv").read_text().splitlines()) > 3
     assert (tmp_path / "run" / "progress-2.csv").is_file()
 
@@ -260,3 +367,17 @@ def test_missing_data_are_named_before_anything_is_written(
     assert train_agent.main() == 2
     assert str(tmp_path / "no") in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_losses_are_watched_without_waiting_for_each() -> None:
+    watch = LossWatch("pretraining", limit=4.0)
+    for step, loss in enumerate([0.5, 3.9], start=7):
+        watch.add(step, torch.tensor(loss))
+    watch.verify(None)
+    for step, loss in enumerate([0.5, 4.1, torch.nan], start=9):
+        watch.add(step, torch.tensor(loss))
+    with pytest.raises(
+        DivergenceError, match=r"the loss of update 10 is 4.1; the last good checkpoint is x\.pt"
+    ):
+        watch.verify(Path("x.pt"))
+    watch.verify(None)  # what was reported is done with
