@@ -243,7 +243,9 @@ class HallucinationCore:
         self._initial_canvas = self.geometry.to_canvas(self.initial)
         self._canvas = self._initial_canvas.clone()
         self._covered = torch.zeros_like(self._canvas[:, 0], dtype=torch.bool)
-        self._mse: Tensor | None = None
+        # Made when first asked for; from then on every step mends what its patch has changed.
+        self._squares: Tensor | None = None
+        self._shown: Tensor | None = None
         self.t = 0
 
     @property
@@ -258,13 +260,23 @@ class HallucinationCore:
         The mean is over pixels and channels. A measurement: no gradient is recorded. Train on the
         `enhanced` and `target` of a `Step`, or on `current`.
         """
-        if self._mse is None:
+        if self._squares is None:
             with torch.no_grad():
-                error = self.geometry.to_picture(self._canvas).clamp(-1.0, 1.0) - self.target
-                # Line by line first: one long sum is split among threads, but only where it is alone.
-                total = error.square().sum(dim=3).flatten(1).sum(dim=1)
-                self._mse = total / (4.0 * math.prod(self.shape))
-        return self._mse
+                self._squares = _squared_error(self.geometry.to_picture(self._canvas), self.target)
+        return (self._squares / (4.0 * math.prod(self.shape))).to(torch.float32)
+
+    @property
+    def levels(self) -> Tensor:
+        """The current pictures, clamped and rounded for the eye: a fresh tensor, uint8, (N, H, W, C)."""
+        channels, height, width = self.shape
+        geometry = self.geometry
+        if self._shown is None:
+            whole = self._canvas.detach()
+            canvas = whole.view(*whole.shape[:2], geometry.canvas_height, geometry.canvas_width)
+            self._shown = to_uint8(canvas).flatten(1, 2)
+        shown = self._shown.view(self.rows, geometry.canvas_height, geometry.canvas_width, channels)
+        inside = shown[:, geometry.above : geometry.above + height, geometry.left : geometry.left + width]
+        return inside.clone(memory_format=torch.contiguous_format)
 
     @property
     def coverage(self) -> Tensor:
@@ -339,7 +351,11 @@ class HallucinationCore:
         with torch.no_grad():
             self._check_step(location)
             window = self.geometry.window(location)
-            self._paste(window, self.enhance(self._observe(location, window)))
+            inputs = self._observe(location, window)
+            kept = None if self._squares is None else self._target_canvas
+            target = None if kept is None else self.geometry.crop(kept, window)
+            before = self._error_of(inputs.patch, target)
+            self._paste(window, self.enhance(inputs), before, target)
 
     def step_recorded(self, location: Tensor, *, through_pictures: bool = False) -> Step:
         """The same step, with all that a trainer of the enhancer needs; records gradients where enabled.
@@ -355,11 +371,12 @@ class HallucinationCore:
         self._check_step(location)
         window = self.geometry.window(location)
         inputs = self._observe(location, window)
-        enhanced = self.enhance(inputs)
         target = self.geometry.crop(target_canvas, window)
-        before = self.mse if self.reward == "delta" else None
-        self._paste(window, enhanced if through_pictures else enhanced.detach())
-        return Step(self._reward(before), inputs, enhanced, target, self.geometry.inside(window))
+        mse = self.mse if self.reward == "delta" else None
+        before = self._error_of(inputs.patch, target)
+        enhanced = self.enhance(inputs)
+        self._paste(window, enhanced if through_pictures else enhanced.detach(), before, target)
+        return Step(self._reward(mse), inputs, enhanced, target, self.geometry.inside(window))
 
     def _check_step(self, location: Tensor) -> None:
         if self.terminated:
@@ -375,11 +392,33 @@ class HallucinationCore:
             last = self.geometry.locations - 1
             raise ValueError(f"the locations {location.tolist()} must lie between 0 and {last}")
 
-    def _paste(self, window: Tensor, patch: Tensor) -> None:
-        """Paste, and count the step."""
-        self._canvas = self.geometry.paste(self._canvas, window, patch, self.geometry.inside(window))
+    def _error_of(self, patch: Tensor, target: Tensor | None) -> Tensor | None:
+        """The squared errors of patches, (N,), where the errors of the pictures are kept."""
+        if self._squares is None or target is None:
+            return None
+        with torch.no_grad():
+            return _squared_error(patch, target)
+
+    def _paste(self, window: Tensor, patch: Tensor, before: Tensor | None, target: Tensor | None) -> None:
+        """Paste, mend what is kept of the pictures, and count the step.
+
+        Args:
+            window: Where.
+            patch: The enhanced patches, (N, C, h, w).
+            before: What `_error_of` gave for the patches that were there.
+            target: The patches of the HR pictures.
+        """
+        inside = self.geometry.inside(window)
+        self._canvas = self.geometry.paste(self._canvas, window, patch, inside)
         self.geometry.cover(self._covered, window)
-        self._mse = None
+        with torch.no_grad():
+            pasted = torch.where(inside, patch, patch.new_zeros(()))
+            after = self._error_of(pasted, target)
+            if self._squares is not None and before is not None and after is not None:
+                self._squares = self._squares + (after - before)
+            if self._shown is not None:
+                index = window[:, :, None].expand(-1, -1, self.shape[0])
+                self._shown.scatter_(1, index, to_uint8(pasted).flatten(1, 2))
         self.t += 1
 
     def _reward(self, before: Tensor | None) -> Tensor:
@@ -406,6 +445,15 @@ class HallucinationCore:
         if self._high_resolution is not None:
             pictures["high_resolution"] = self._high_resolution.permute(0, 2, 3, 1).contiguous()
         return pictures
+
+
+def _squared_error(picture: Tensor, target: Tensor) -> Tensor:
+    """The sum over each clamped picture (N, C, H, W) of the squared difference from the target, (N,)."""
+    squares = picture.clamp(-1.0, 1.0).sub_(target).square_()
+    # In double precision, where there is one, so that the sum of the steps' changes is that of the whole
+    # picture. Line by line first: one long sum is split among threads, but only where it is alone.
+    exact = torch.float32 if squares.device.type == "mps" else torch.float64
+    return squares.sum(dim=3, dtype=exact).flatten(1).sum(dim=1)
 
 
 def _from_levels(levels: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class Episodes:
 
     def observation(self) -> Array | dict[str, Array]:
         """What the agents see now, in fresh arrays; the pictures are quantised, those inside never are."""
-        image = self._give(to_uint8(self.core.current))
+        image = self._give(self.core.levels)
         if self.task.observation == "image":
             return image
         nowhere = torch.full((self.rows, 1), NO_LOCATION, device=self.core.device)

@@ -3,11 +3,21 @@
 import os
 from pathlib import Path
 
+import cv2
 import pytest
 from hypothesis import settings
 
 settings.register_profile("facehall", deadline=None)  # a busy machine is no failure
 settings.load_profile("facehall")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_for_drawing():
+    """OpenCV's threads wait for each other by spinning, which takes for ever on a busy machine."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(threads)
 
 
 def _data(folder: str, what: str) -> Path:

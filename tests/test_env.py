@@ -1,95 +1,25 @@
-"""The Gymnasium face: every registered id, whole episodes, and everything that is refused."""
+"""The Gymnasium face: whole episodes, any sequence of actions, and everything that is refused."""
 
-import copy
+import functools
 import json
 import math
-import pickle
-from pathlib import Path
 
-import cv2
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
-from numpy.typing import NDArray
-from PIL import Image
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
-from facehall_env import ENV_IDS, FaceHallucinationEnv
+from facehall_env import FaceHallucinationEnv, FaceHallucinationVectorEnv
 from facehall_env.enhancer import make_enhancer
+from tests.small import SmallFaces
+from tests.test_core import numpy_episode, squared_error
 
 SMALL = {"horizon": 4, "patch_size": (12, 9), "data_options": {"image_size": 32, "size": 5}}
 """Five drawn faces of 32x32 and short episodes."""
-
-
-def noise(seed: int, *shape: int) -> NDArray[np.uint8]:
-    """Blocks of noise, which JPEG keeps and shrinking does not level."""
-    blocks = np.random.default_rng(seed).integers(0, 256, (*(-(-n // 25) for n in shape[:2]), *shape[2:]))
-    return blocks.repeat(25, axis=0).repeat(25, axis=1)[: shape[0], : shape[1]].astype(np.uint8)
-
-
-def write_lfw(root: Path) -> Path:
-    """Six people with a picture or two each, and the lists of View 1."""
-    train, test = {"Ann_Lee": 2, "Bo": 1, "Cy_Van_Dyk": 2, "Di_Wu": 1}, {"Ed_Ray": 2, "Flo": 1}
-    for seed, (person, count) in enumerate((train | test).items()):
-        (root / "lfw_funneled" / person).mkdir(parents=True)
-        for k in range(1, count + 1):
-            path = root / "lfw_funneled" / person / f"{person}_{k:04d}.jpg"
-            Image.fromarray(noise(10 * seed + k, 250, 250, 3)).save(path)
-    for name, people in (("peopleDevTrain.txt", train), ("peopleDevTest.txt", test)):
-        lines = [str(len(people)), *(f"{person}\t{count}" for person, count in people.items())]
-        (root / name).write_text("\n".join(lines) + "\n")
-    return root
-
-
-def write_bioid(root: Path) -> Path:
-    """Twelve pictures of as many sittings, each with its eye file."""
-    root.mkdir()
-    for number in (0, 16, 25, 46, 50, 76, 98, 147, 170, 180, 241, 449):
-        Image.fromarray(noise(number, 286, 384)).save(root / f"BioID_{number:04d}.pgm")
-        (root / f"BioID_{number:04d}.eye").write_text("#LX\tLY\tRX\tRY\n232\t110\t161\t112\n")
-    return root
-
-
-def write_folder(root: Path) -> Path:
-    """Nine PNGs."""
-    root.mkdir()
-    for k in range(9):
-        Image.fromarray(noise(k, 140, 130, 3)).save(root / f"{k}.png")
-    return root
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread_for_drawing():
-    """OpenCV's threads wait for each other by spinning, which takes for ever on a busy machine."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    yield
-    cv2.setNumThreads(threads)
-
-
-@pytest.fixture(scope="module")
-def roots(tmp_path_factory: pytest.TempPathFactory):
-    """Where the pictures of each data set lie; caches go beside them."""
-    home = tmp_path_factory.mktemp("faces")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACEHALL_DATA", str(home / "data"))
-        yield {
-            "lfw": str(write_lfw(home / "lfw")),
-            "bioid": str(write_bioid(home / "bioid")),
-            "folder": str(write_folder(home / "folder")),
-            "synthetic": None,
-        }
-
-
-@pytest.fixture(params=ENV_IDS)
-def made(request: pytest.FixtureRequest, roots):
-    """Every registered environment, as gym.make gives it."""
-    env = gym.make(request.param, root=roots[ENV_IDS[request.param]["dataset"]])
-    yield env
-    env.close()
 
 
 def small(**arguments) -> FaceHallucinationEnv:
@@ -119,85 +49,6 @@ def same(first, second) -> bool:
     if isinstance(first, tuple | list):
         return len(first) == len(second) and all(map(same, first, second))
     return first == second and type(first) is type(second)
-
-
-# --- every registered id ------------------------------------------------------------------------------
-
-
-def test_gymnasiums_checker_is_content(made):
-    check_env(made.unwrapped)
-
-
-def test_stable_baselines_checker_is_content(made):
-    check_env_for_sb3(made)
-
-
-def test_spaces_and_horizon_are_those_of_the_paper(made):
-    env, dataset = made.unwrapped, ENV_IDS[made.spec.id]["dataset"]
-    shape = (160, 120, 1) if dataset == "bioid" else (128, 128, 3)
-    assert env.observation_space == gym.spaces.Box(0, 255, shape, np.uint8)
-    assert env.action_space == gym.spaces.Discrete(shape[0] * shape[1])
-    assert made.spec.max_episode_steps is None
-    assert env.core.scale == ENV_IDS[made.spec.id]["scale"]
-    said = walk(made, seed=0)
-    assert len(said) == 26
-    assert [step[2] for step in said[1:]] == [False] * 24 + [True]
-    assert not any(step[3] for step in said[1:])
-
-
-def test_two_episodes_are_the_same_again_with_the_same_seed(made, roots):
-    twin = gym.make(made.spec.id, root=roots[ENV_IDS[made.spec.id]["dataset"]])
-    first, second = walk(made, 7, episodes=2), walk(twin, 7, episodes=2)
-    assert same(first, second)
-    assert same(first, walk(made, 7, episodes=2))
-    assert not same(first, walk(made, 8, episodes=2))
-
-
-def test_specs_go_through_json(made, roots):
-    assert json.loads(gym.spec(made.spec.id).to_json())["id"] == made.spec.id
-    arguments = {
-        "root": roots[ENV_IDS[made.spec.id]["dataset"]],
-        "split": "train",
-        "sampling": "sequential",
-        "horizon": 2,
-        "patch_size": [30, 20],
-        "boundary": "clamp",
-        "protocol": "torch7",
-        "reward": "coverage",
-        "coverage_weight": 0.5,
-        "observation": "dict",
-        "enhancer": "tiny",
-        "precision": "bfloat16",
-        "device": "cpu",
-    }
-    env = gym.make(made.spec.id, **arguments)
-    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
-    core = again.unwrapped.core
-    assert (core.horizon, core.patch_size, core.boundary, core.protocol) == (2, (30, 20), "clamp", "torch7")
-    assert (core.reward, core.coverage_weight, core.precision) == ("coverage", 0.5, "bfloat16")
-    assert same(walk(env, 3), walk(again, 3))
-
-
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-def test_a_copy_goes_on_from_where_it_was_taken(made, duplicate):
-    made.reset(seed=1)
-    made.step(5000)
-    twin = duplicate(made)
-    for action in (77, 9000):
-        assert same(made.step(action), twin.step(action))
-    assert same(made.reset(), twin.reset())  # the random generator as well
-
-
-def test_pickling_leaves_the_memory_mapped_pictures_where_they_are(made):
-    dataset = made.unwrapped.task.dataset
-    pixels = len(dataset) * math.prod(dataset.shape)
-    assert len(pickle.dumps(dataset)) < min(pixels, 20_000)
-
-
-def test_closing_twice_is_no_error(made):
-    made.reset(seed=0)
-    made.close()
-    made.close()
 
 
 # --- one episode --------------------------------------------------------------------------------------
@@ -508,3 +359,64 @@ def test_the_default_enhancer_leaves_pictures_as_they_are():
     said = walk(small(), seed=0)
     assert all(np.array_equal(step[0], said[0][0]) for step in said)
     assert said[-1][-1]["psnr_gain"] == 0
+
+
+# --- any sequence of actions --------------------------------------------------------------------------
+
+
+class Brightens:
+    """Moves every pixel a little way towards white: each visit leaves its mark."""
+
+    needs_initial_patch = False
+
+    def __call__(self, inputs):
+        return 0.75 * inputs.patch + 0.3
+
+
+@functools.cache
+def small_pictures(boundary: str, reward: str, rows: int):
+    arguments = {
+        "dataset": SmallFaces(4, side=12),
+        "scale": 4,
+        "horizon": 5,
+        "patch_size": (4, 3),
+        "boundary": boundary,
+        "reward": reward,
+    }
+    env = FaceHallucinationEnv(**arguments) if rows == 0 else FaceHallucinationVectorEnv(rows, **arguments)
+    env.set_enhancer(Brightens())
+    return env
+
+
+@settings(max_examples=1000)
+@given(
+    boundary=st.sampled_from(["pad", "clamp"]),
+    reward=st.sampled_from(["terminal", "delta", "coverage"]),
+    index=st.integers(0, 3),
+    actions=st.lists(st.integers(0, 143), min_size=1, max_size=5),
+)
+def test_any_sequence_of_actions_does_what_a_loop_over_pixels_does(boundary, reward, index, actions):
+    alone, batch = (small_pictures(boundary, reward, rows) for rows in (0, 2))
+    picture = alone.task.dataset[index].transpose(2, 0, 1)
+    loop = numpy_episode(picture, actions, 4, (4, 3), lambda patch, *_: 0.75 * patch + 0.3, boundary)
+    seen, info = alone.reset(options={"index": index})
+    pair, told = batch.reset(options={"index": [3 - index, index]})
+    before, given_reward, pair_reward, done = None, 0.0, np.zeros(2), False
+    for t, (current, coverage) in enumerate(loop):
+        if t:
+            seen, given_reward, done, _, info = alone.step(actions[t - 1])
+            pair, pair_reward, *_, told = batch.step([0, actions[t - 1]])
+        levels = np.clip((current + 1) * 127.5, 0, 255).transpose(1, 2, 0)
+        assert np.abs(seen - levels).max() <= 0.501  # rounded, and nothing more
+        assert np.array_equal(pair[1], seen)
+        mse = squared_error(current, picture)
+        assert info["mse"] == pytest.approx(mse, rel=1e-5)
+        assert info["coverage"] == pytest.approx(coverage)
+        assert {name: told[name][1] for name in info} == info
+        if t:
+            last = -mse + (4.0 * coverage if reward == "coverage" else 0.0)
+            expected = before - mse if reward == "delta" else last if t == 5 else 0.0
+            assert given_reward == pytest.approx(expected, abs=1e-6)
+            assert pair_reward[1] == given_reward
+        before = mse
+    assert done == (len(actions) == 5)
