@@ -7,17 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from agents.policies import PolicyConfig, PolicyState, RecurrentPolicyNetwork
-from agents.rollout import choose_place
+from agents.policies import PolicyConfig, PolicyNetwork, mode
 
 Observation = NDArray[np.uint8] | dict[str, NDArray[Any]]
 
 
 @torch.no_grad()
 def act(
-    policy: RecurrentPolicyNetwork,
+    policy: PolicyNetwork,
     observation: Observation,
     state: tuple[NDArray[Any], ...] | None,
     episode_start: NDArray[np.bool_] | None,
@@ -26,18 +24,21 @@ def act(
     generator: torch.Generator,
 ) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
     """One step of a policy; see `agents.reinforce.RecurrentReinforce.predict`."""
-    device = policy.value_layer.weight.device
+    device = policy.device
     pictures = _pictures(observation, policy.config)
     single = pictures.ndim == 3
     picture = torch.as_tensor(pictures[None] if single else pictures, device=device).float() / 127.5 - 1.0
     rows = picture.shape[0]
-    memory = policy.initial_state(rows) if state is None else _memory(state, rows, device)
+    memory = policy.initial_state(rows)
+    if state is not None:
+        memory = _memory(state, memory)
     if state is not None and episode_start is not None:
         memory = memory.restart(torch.as_tensor(np.asarray(episode_start, bool), device=device))
-    logits, memory = policy.step(picture, memory)
-    place = choose_place(logits, deterministic=deterministic, generator=generator)
-    memory = policy.remember(memory, place)
-    location = policy.config.location(place).cpu().numpy()
+    with mode(policy, training=False):
+        parameters, memory = policy.step(picture, memory)
+    choice = policy.choose(parameters, deterministic=deterministic, generator=generator)
+    memory = policy.remember(memory, choice)
+    location = policy.location(choice).cpu().numpy()
     return (location[0] if single else location), tuple(part.cpu().numpy() for part in memory)
 
 
@@ -61,16 +62,16 @@ def _pictures(observation: Observation, config: PolicyConfig) -> NDArray[np.uint
     raise ValueError(f"the policy was made for pictures of {made}, not {given}")
 
 
-def _memory(state: tuple[NDArray[Any], ...], rows: int, device: torch.device) -> PolicyState:
-    if len(state) != len(PolicyState._fields):
+def _memory(state: tuple[NDArray[Any], ...], empty: Any) -> Any:
+    """The memory that `act` gave back as arrays, of the kind and size of an empty one."""
+    if len(state) != len(empty):
         raise ValueError(
             "state is not what predict() returned: pass that on, or None at the start of an episode"
         )
-    memory = PolicyState(*(_writable(part, device) for part in state))
-    if memory.last.shape[0] != rows:
-        raise ValueError(f"state remembers {memory.last.shape[0]} episodes, but the observation has {rows}")
+    device = empty.last.device
+    memory = type(empty)(*(torch.as_tensor(np.array(part), device=device) for part in state))  # writable
+    if len(memory.last) != len(empty.last):
+        raise ValueError(
+            f"state remembers {len(memory.last)} episodes, but the observation has {len(empty.last)}"
+        )
     return memory
-
-
-def _writable(part: NDArray[Any], device: torch.device) -> Tensor:
-    return torch.as_tensor(np.array(part), device=device)

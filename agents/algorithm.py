@@ -26,7 +26,8 @@ from torch import nn
 from agents.acting import Observation, act
 from agents.callbacks import ProgressBar
 from agents.files import load_agent, save_agent
-from agents.policies import TASK_FIELDS, PolicyConfig, RecurrentPolicyNetwork
+from agents.gaussian import GaussianPolicyNetwork
+from agents.policies import TASK_FIELDS, PolicyConfig, PolicyNetwork, RecurrentPolicyNetwork
 from agents.tasks import tasks_of
 from facehall_env.core import HallucinationCore, Reward
 from facehall_env.enhancer import Enhancer, IdentityEnhancer
@@ -51,11 +52,11 @@ class CoreAlgorithm(BaseAlgorithm):
         device: The environment's, for which None and ``"auto"`` stand.
     """
 
-    policy_aliases: ClassVar[dict[str, Any]] = {"RecurrentPolicy": RecurrentPolicyNetwork}
+    policy_aliases: ClassVar[dict[str, Any]] = {"RecurrentPolicy": PolicyNetwork}
     HYPERPARAMETERS: ClassVar[tuple[str, ...]] = ()
     """What `save` writes of the constructor's arguments, by name."""
 
-    policy: RecurrentPolicyNetwork  # type: ignore[assignment]
+    policy: PolicyNetwork  # type: ignore[assignment]
     task: FaceTask
     core: HallucinationCore
     reward: Reward | None = None
@@ -64,7 +65,7 @@ class CoreAlgorithm(BaseAlgorithm):
 
     def __init__(
         self,
-        policy: str | type[RecurrentPolicyNetwork],
+        policy: str | type[PolicyNetwork],
         env: GymEnv | str | None,
         learning_rate: Value,
         *,
@@ -114,7 +115,7 @@ class CoreAlgorithm(BaseAlgorithm):
             self.action_space = gym.spaces.Discrete(config.height * config.width)
             self.n_envs = 1
         self.set_random_seed(self.seed)
-        self.policy = RecurrentPolicyNetwork(config).to(self.device)
+        self.policy = make_policy(config).to(self.device)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.lr_schedule(1.0))
         self.generator = torch.Generator(self.device).manual_seed(self.seed)
         self.acting_generator = torch.Generator(self.device).manual_seed(self.seed)
@@ -308,6 +309,12 @@ def policy_config(task: FaceTask, policy_kwargs: dict[str, Any]) -> PolicyConfig
     if unknown := set(policy_kwargs) - known:
         raise ValueError(f"policy_kwargs has {sorted(unknown)}; it may have {', '.join(sorted(known))}")
     return PolicyConfig(**cast(Any, dict(zip(TASK_FIELDS, sizes, strict=True))), **policy_kwargs)
+
+
+def make_policy(config: PolicyConfig) -> PolicyNetwork:
+    """The untrained network that a configuration describes, in the mode for acting."""
+    network = GaussianPolicyNetwork if config.head == "gaussian" else RecurrentPolicyNetwork
+    return network(config).eval()
 
 
 def as_schedule(value: Value) -> float | Schedule:

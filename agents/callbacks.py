@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from agents.buffers import EpisodeBuffer
 from agents.enhancement import EnhancerTrainer
 from agents.faces import face_batch
-from agents.policies import RecurrentPolicyNetwork
+from agents.policies import PolicyNetwork
 from agents.rollout import PolicyAgent, walk
 from agents.scripted import CoreAgent, RasterScan
 from agents.tasks import tasks_of
@@ -96,7 +96,7 @@ class Validation(BaseCallback):
     def _on_step(self) -> bool:
         return True
 
-    def measure(self, policy: RecurrentPolicyNetwork, logger: Logger) -> float:
+    def measure(self, policy: PolicyNetwork, logger: Logger) -> float:
         """Record the argmax policy's PSNR, its gain over I_0, and pictures.
 
         Args:

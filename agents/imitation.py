@@ -40,7 +40,6 @@ class Demonstration:
 
     Attributes:
         targets: The oracle's distribution over places at every step so far, each (N, places).
-        places: What was done, each int64, (N,).
 
     Args:
         agent: The policy, drawing its places.
@@ -62,13 +61,17 @@ class Demonstration:
         self.agent, self.error_map = agent, error_map
         self.temperature, self.oracle_share, self.generator = temperature, oracle_share, generator
         self.targets: list[Tensor] = []
-        self.places: list[Tensor] = []
+
+    @property
+    def places(self) -> list[Tensor]:
+        """What was done at every step so far, whoever chose it, each int64, (N,)."""
+        return self.agent.chosen
 
     def begin(self, core: HallucinationCore) -> None:
         """Forget the episodes before."""
         self.agent.begin(core)
         self.error_map.begin(core)
-        self.targets, self.places = [], []
+        self.targets = []
 
     @torch.no_grad()
     def select(self, core: HallucinationCore) -> Tensor:
@@ -82,7 +85,6 @@ class Demonstration:
         advise = torch.rand(core.rows, generator=self.generator, device=core.device) < self.oracle_share
         place = torch.where(advise, advised, chosen)
         self.targets.append(target)
-        self.places.append(place)
         return self.agent.follow(place)
 
 

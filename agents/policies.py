@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Final, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agents.heads import ConvHead, FlatHead
 from facehall_env.patches import PATCH_SIZE, StrideGrid
 
 HistoryKind = Literal["visits", "last"]
-HeadKind = Literal["conv", "flat"]
-PolicyInput = Literal["current", "initial"]
+HeadKind = Literal["conv", "flat", "gaussian"]
+PolicyInput = Literal["current", "initial", "both"]
 TASK_FIELDS: Final = ("channels", "height", "width", "patch_height", "patch_width")
 """The fields of a `PolicyConfig` that the task fixes."""
 
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """Everything that fixes the shape of a `RecurrentPolicyNetwork`.
+    """Everything that fixes the shape of a policy network.
 
     Attributes:
         channels: C of the picture.
@@ -33,12 +37,16 @@ class PolicyConfig:
         history: ``visits``: how often each place of the grid was chosen; ``last``: the previous place, and
             the LSTM remembers the rest.
         head: ``conv``: a small convolutional net over picture, visits and coordinates, modulated by the
-            LSTM; ``flat``: one linear layer from the LSTM to all places (the paper).
-        policy_input: ``current``: I_{t-1}; ``initial``: I_0 at every step (the paper's ablation).
-        picture_features: Width of the picture's layer.
+            LSTM; ``flat``: one linear layer from the LSTM to all places (the paper); ``gaussian``: the
+            network of the authors' released code (`agents.gaussian`), which chooses points, not places, and
+            so goes with `stride` 1, `history` ``last`` and `policy_input` ``both`` only.
+        policy_input: ``current``: I_{t-1}; ``initial``: I_0 at every step (the paper's ablation); ``both``:
+            one beside the other (head ``gaussian`` only).
+        picture_features: Width of the layer over each picture.
         history_features: Width of the history's layer.
-        lstm_features: Width of the LSTM.
+        lstm_features: Width of the LSTM; with head ``gaussian`` of the GRU and of the two layers before it.
         head_channels: Width of the convolutional head.
+        location_std: Standard deviation of the points of head ``gaussian``, in the unit of [-1, 1].
     """
 
     channels: int = 3
@@ -54,6 +62,7 @@ class PolicyConfig:
     history_features: int = 256
     lstm_features: int = 512
     head_channels: int = 32
+    location_std: float = 0.22
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built from, naming the field."""
@@ -78,6 +87,17 @@ class PolicyConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but it must be at least 1")
         _ = self.stride_grid  # refuses a stride that fits no grid
+        if not 0.0 < self.location_std < float("inf"):
+            raise ValueError(f"location_std is {self.location_std}, but it must be a positive number")
+        if self.head == "gaussian":
+            for name, only in (("stride", 1), ("history", "last"), ("policy_input", "both")):
+                if getattr(self, name) != only:
+                    raise ValueError(
+                        f"{name} is {getattr(self, name)!r}, but head 'gaussian', which chooses points and "
+                        f"no places of a grid, goes with {only!r} only"
+                    )
+        elif self.policy_input == "both":
+            raise ValueError("policy_input is 'both', but only head 'gaussian' looks at two pictures")
 
     def choices(self) -> dict[str, Any]:
         """The fields that are chosen, without those that the task fixes: `policy_kwargs` of an agent."""
@@ -141,7 +161,119 @@ class PolicyState(NamedTuple):
         )
 
 
-class RecurrentPolicyNetwork(nn.Module):
+class PolicyNetwork(nn.Module, ABC):
+    """What learning and acting need of a policy, whatever it chooses: places of a grid, or points.
+
+    Args:
+        config: The shape of the network.
+    """
+
+    NORMALIZES_BATCHES: ClassVar[bool] = False
+    """Whether what it says of an episode depends, in training, on the others of the batch."""
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def initial_state(self, rows: int) -> Any:
+        """The memory before the first step, for N rows: a named tuple of tensors with ``restart(rows)``."""
+
+    @abstractmethod
+    def step(self, picture: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """What the distribution over choices is at the next step of N episodes.
+
+        Args:
+            picture: I_{t-1}, (N, C, H, W) in [-1, 1].
+            state: What the policy remembers.
+
+        Returns:
+            The distribution's parameters, (N, p), and the memory, to which `remember` must add the choice.
+        """
+
+    @abstractmethod
+    def choose(
+        self, parameters: Tensor, *, deterministic: bool, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """A choice for every row, drawn, or the most likely one.
+
+        Args:
+            parameters: What `step` gave, (N, p).
+            deterministic: The most likely choice instead of a draw.
+            generator: Of the draws, on the network's device.
+
+        Returns:
+            (N, ...).
+        """
+
+    @abstractmethod
+    def remember(self, state: Any, choice: Tensor) -> Any:
+        """The memory after `choice` (N, ...) was made."""
+
+    @abstractmethod
+    def location(self, choice: Tensor) -> Tensor:
+        """The environment's locations of choices (N, ...), int64, (N,)."""
+
+    @abstractmethod
+    def evaluate(self, pictures: Tensor, choices: Tensor) -> tuple[Tensor, Tensor]:
+        """Distributions and values of whole episodes.
+
+        Args:
+            pictures: I_0 .. I_{T-1}, (T, N, C, H, W) in [-1, 1].
+            choices: What was chosen at each step, (T, N, ...).
+
+        Returns:
+            The distributions' parameters (T, N, p), and what the value head says of each state, (T, N): how
+            far its return lies above the batch's mean, in the unit of the advantages. No gradient flows from
+            it into the recurrent cell.
+        """
+
+    @abstractmethod
+    def log_prob_and_entropy(self, parameters: Tensor, choices: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities (or densities) of choices, and entropies of the distributions.
+
+        Args:
+            parameters: What `evaluate` gave, (T, N, p).
+            choices: What was chosen, (T, N, ...).
+
+        Returns:
+            Both (T, N).
+        """
+
+
+@contextmanager
+def mode(network: nn.Module, *, training: bool) -> Iterator[None]:
+    """Use a network in one of its two modes, which differ where there is batch normalisation."""
+    before = network.training
+    network.train(training)
+    try:
+        yield
+    finally:
+        network.train(before)
+
+
+def choose_place(logits: Tensor, *, deterministic: bool, generator: torch.Generator | None = None) -> Tensor:
+    """A place for every row.
+
+    Args:
+        logits: (N, places).
+        deterministic: argmax instead of a draw.
+        generator: Of the draws, on the logits' device.
+
+    Returns:
+        int64, (N,).
+    """
+    if deterministic:
+        return logits.argmax(dim=1)
+    return torch.multinomial(logits.softmax(dim=1), 1, generator=generator).squeeze(1)
+
+
+class RecurrentPolicyNetwork(PolicyNetwork):
     """Picture and history to a distribution over places (Eq. (3) and (4) of the paper).
 
     FC over the picture and FC over the history, both with ReLU, one LSTM over the two, and a head.
@@ -151,8 +283,7 @@ class RecurrentPolicyNetwork(nn.Module):
     """
 
     def __init__(self, config: PolicyConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.picture_layer = nn.Linear(
             config.channels * config.height * config.width, config.picture_features
         )
@@ -195,31 +326,46 @@ class RecurrentPolicyNetwork(nn.Module):
         )
         return logits[0], state._replace(hidden=memory[0], cell=memory[1])
 
-    def remember(self, state: PolicyState, place: Tensor) -> PolicyState:
-        """The memory after `place` (N,) was chosen."""
+    def remember(self, state: PolicyState, choice: Tensor) -> PolicyState:
+        """The memory after a place was chosen, int64, (N,)."""
         return state._replace(
-            visits=state.visits.scatter_add(1, place[:, None], torch.ones_like(state.visits[:, :1])),
-            last=place,
+            visits=state.visits.scatter_add(1, choice[:, None], torch.ones_like(state.visits[:, :1])),
+            last=choice,
         )
 
-    def evaluate(self, pictures: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    def choose(
+        self, parameters: Tensor, *, deterministic: bool, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """A place for every row, int64, (N,), from logits."""
+        return choose_place(parameters, deterministic=deterministic, generator=generator)
+
+    def location(self, choice: Tensor) -> Tensor:
+        """The environment's location of places, int64."""
+        return self.config.location(choice)
+
+    def log_prob_and_entropy(self, parameters: Tensor, choices: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of places (T, N), and entropies, from logits (T, N, places)."""
+        log_prob = parameters.log_softmax(dim=2)
+        chosen = log_prob.gather(2, choices[:, :, None]).squeeze(2)
+        return chosen, -(log_prob.exp() * log_prob).sum(dim=2)
+
+    def evaluate(self, pictures: Tensor, choices: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and values of whole episodes, the LSTM called once over all steps.
 
         Args:
             pictures: I_0 .. I_{T-1}, (T, N, C, H, W) in [-1, 1].
-            places: What was chosen at each step, int64, (T, N).
+            choices: The places that were chosen at each step, int64, (T, N).
 
         Returns:
-            Logits (T, N, places), and what the value head says of each state, (T, N): how far its return lies
-            above the batch's mean, in the unit of the advantages. No gradient flows from it into the LSTM.
+            Logits (T, N, places), and values (T, N), see `PolicyNetwork.evaluate`.
         """
-        steps, rows = places.shape
+        steps, rows = choices.shape
         counted = self.config.history == "visits" or self.config.head == "conv"
         visits = pictures.new_zeros(steps, rows, self.config.places if counted else 0)
         if counted:
-            visits[1:].scatter_(2, places[:-1, :, None], 1.0)
+            visits[1:].scatter_(2, choices[:-1, :, None], 1.0)
             visits = visits.cumsum(0)
-        last = torch.cat((torch.full_like(places[:1], -1), places[:-1]))
+        last = torch.cat((torch.full_like(choices[:1], -1), choices[:-1]))
         if self.config.policy_input == "initial":
             pictures = pictures[:1].expand_as(pictures)
         logits, values, _ = self._run(pictures, visits, last, None)
@@ -244,80 +390,3 @@ class RecurrentPolicyNetwork(nn.Module):
         row = torch.div(place, columns, rounding_mode="floor") * (2.0 / max(rows - 1, 1)) - 1.0
         column = torch.remainder(place, columns) * (2.0 / max(columns - 1, 1)) - 1.0
         return torch.stack((row, column), dim=-1) * (place >= 0)[..., None]
-
-
-class FlatHead(nn.Module):
-    """One linear layer from the LSTM to every place (the paper's)."""
-
-    def __init__(self, config: PolicyConfig) -> None:
-        super().__init__()
-        self.layer = nn.Linear(config.lstm_features, config.places)
-
-    def forward(self, hidden: Tensor, picture: Tensor, visits: Tensor) -> Tensor:
-        """Logits (N, places) from the LSTM's output (N, lstm_features)."""
-        return self.layer(hidden)  # type: ignore[no-any-return]
-
-
-class ConvHead(nn.Module):
-    """A small convolutional net over the grid of places, its features scaled and shifted by the LSTM (FiLM).
-
-    It sees the picture, how often each place was chosen, how many patches have lain on it, and coordinates;
-    the same weights judge every place, so what is learned in one place holds in all.
-    """
-
-    _DILATIONS = (1, 2, 4, 8)
-
-    coordinates: Tensor
-
-    def __init__(self, config: PolicyConfig) -> None:
-        super().__init__()
-        self.config = config
-        k, n = config.stride, config.head_channels
-        kernel = 2 * k if k > 1 else 3
-        self.look = nn.Conv2d(config.channels, n, kernel, stride=k, padding=(kernel - k) // 2)
-        self.join = nn.Conv2d(n + 4, n, 3, padding=1)
-        self.layers = nn.ModuleList(nn.Conv2d(n, n, 3, padding=d, dilation=d) for d in self._DILATIONS)
-        self.modulation = nn.Linear(config.lstm_features, 2 * n * len(self._DILATIONS))
-        self.last = nn.Conv2d(n, 1, 1)
-        rows, columns = (torch.linspace(-1.0, 1.0, size) for size in config.grid)
-        coordinates = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))[None]
-        self.register_buffer("coordinates", coordinates, persistent=False)
-        # Odd, so that the window is centred on the place
-        self.window = (config.patch_height // k | 1, config.patch_width // k | 1)
-        nn.init.normal_(self.modulation.weight, std=0.01)
-        nn.init.zeros_(self.modulation.bias)
-        nn.init.zeros_(self.last.weight)  # a uniform policy at first
-
-    def forward(self, hidden: Tensor, picture: Tensor, visits: Tensor) -> Tensor:
-        """Logits of every place.
-
-        Args:
-            hidden: The LSTM's output, (N, lstm_features).
-            picture: (N, C, H, W) in [-1, 1].
-            visits: (N, places).
-
-        Returns:
-            (N, places).
-        """
-        n = hidden.shape[0]
-        seen = visits.view(n, 1, *self.config.grid)
-        covered = self._cover(seen)
-        maps = (
-            F.relu(self.look(picture)),
-            seen.log1p(),
-            covered.log1p(),
-            self.coordinates.expand(n, -1, -1, -1),
-        )
-        features = F.relu(self.join(torch.cat(maps, dim=1)))
-        modulation = self.modulation(hidden).view(n, len(self._DILATIONS), 2, -1, 1, 1)
-        for i, layer in enumerate(self.layers):
-            scale, shift = modulation[:, i, 0], modulation[:, i, 1]
-            features = features + F.relu(layer(features) * (1.0 + scale) + shift)
-        return self.last(features).flatten(1)  # type: ignore[no-any-return]
-
-    def _cover(self, seen: Tensor) -> Tensor:
-        """How many patches have lain on each place: the visits summed over a patch's window (cumulative)."""
-        h, w = self.window
-        padded = F.pad(seen, (w // 2 + 1, w // 2, h // 2 + 1, h // 2))
-        table = padded.cumsum(2).cumsum(3)
-        return table[:, :, h:, w:] - table[:, :, :-h, w:] - table[:, :, h:, :-w] + table[:, :, :-h, :-w]

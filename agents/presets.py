@@ -43,7 +43,46 @@ gradient norms are clipped at 1. The history is the previous place (``last``); t
 actions" can also be read as the counts of all visits: ``policy_kwargs={"history": "visits",
 "history_features": 256}``."""
 
-PRESETS: Final[dict[str, dict[str, Any]]] = {"default": {}, "paper": PAPER}
+AUTHORS: Final[dict[str, Any]] = {
+    "learning_rate": 2e-4,
+    "n_faces": 32,
+    "n_rollouts": 1,
+    "rows_per_pass": 32,
+    "reward": "coverage",
+    "baseline": "scalar",
+    "vf_coef": 0.02,
+    "normalize_advantage": False,
+    "ent_coef": 0.0,
+    "max_grad_norm": float("inf"),
+    "imitation_updates": 0,
+    "coupling": "joint",
+    "enhancer_learning_rate": 2e-4,
+    "enhancer_betas": (0.5, 0.999),
+    "backprop_through_image": False,
+    "flip": False,
+    "policy_kwargs": {
+        "stride": 1,
+        "history": "last",
+        "head": "gaussian",
+        "policy_input": "both",
+        "picture_features": 256,
+        "history_features": 128,
+        "lstm_features": 512,
+        "location_std": 0.22,
+    },
+}
+"""The code that the authors of Cao et al. (CVPR 2017) released, which is another policy than the paper's: a
+Gaussian around one point of the picture (`agents.gaussian`), paid at the end for the share of the picture
+that it covered, with weight 4 (the environment's default `coverage_weight`), less the MSE, against a learned
+scalar that takes 2 % of the way to the mean return at every update; one update of policy and enhancer from
+the same 32 episodes; neither clipping nor an entropy bonus (the entropy of this Gaussian is constant).
+
+What differs from it: there one Adam with betas (0.5, 0.999) updates all weights, here the policy has its own
+with PyTorch's betas; there the enhancer also reads the recurrent state, whose gradient thus reaches the
+policy; there the error in the reward is summed over channels in [-1, 1], 12 times ours, which next to the
+coverage changes next to nothing."""
+
+PRESETS: Final[dict[str, dict[str, Any]]] = {"default": {}, "paper": PAPER, "authors": AUTHORS}
 """Name -> constructor arguments; ``default`` is the constructor's own."""
 
 

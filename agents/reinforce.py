@@ -18,7 +18,7 @@ from agents.buffers import EpisodeBuffer
 from agents.enhancement import Coupling, EnhancerTrainer
 from agents.faces import FaceBatches
 from agents.imitation import Demonstration, imitation_loss
-from agents.policies import PolicyConfig, RecurrentPolicyNetwork
+from agents.policies import PolicyConfig, PolicyNetwork, RecurrentPolicyNetwork, mode
 from agents.presets import preset_arguments
 from agents.rollout import PolicyAgent, describe, walk
 from agents.scripted import ErrorMap, OracleCriterion
@@ -36,7 +36,8 @@ class RecurrentReinforce(CoreAlgorithm):
     (gamma = 1).
 
     The defaults are the recipe that learned *where next* in argmax mode; the paper's own, in which a terminal
-    reward credits every step and a flat head reads the history, is ``from_preset("paper", env)``.
+    reward credits every step and a flat head reads the history, is ``from_preset("paper", env)``; that of the
+    authors' released code, which differs from the paper, ``from_preset("authors", env)``.
 
     An environment without an enhancer (the identity) gets one: that of a loaded agent, else, unless the
     coupling is frozen, an untrained network of the preset ``tiny``, which starts as the identity. It is
@@ -93,6 +94,8 @@ class RecurrentReinforce(CoreAlgorithm):
 
     faces: FaceBatches
     imitation_batches: FaceBatches
+    choices: Tensor
+    """What the policy chose in the collected episodes, in its own terms: places, int64, (T, N)."""
 
     HYPERPARAMETERS: ClassVar[tuple[str, ...]] = (
         "learning_rate",
@@ -124,7 +127,7 @@ class RecurrentReinforce(CoreAlgorithm):
 
     def __init__(
         self,
-        policy: str | type[RecurrentPolicyNetwork] = "RecurrentPolicy",
+        policy: str | type[PolicyNetwork] = "RecurrentPolicy",
         env: GymEnv | str | None = None,
         learning_rate: Value = 3e-4,
         n_faces: int = 32,
@@ -224,7 +227,7 @@ class RecurrentReinforce(CoreAlgorithm):
         """An agent with named hyperparameters.
 
         Args:
-            preset: ``"default"`` or ``"paper"``, see `agents.presets`.
+            preset: ``"default"``, ``"paper"`` or ``"authors"``, see `agents.presets`.
             env: As in the constructor.
             **overrides: Constructor arguments that differ; `policy_kwargs` replaces field by field.
 
@@ -293,9 +296,10 @@ class RecurrentReinforce(CoreAlgorithm):
             return callback.on_step()
 
         faces = self.faces.next().repeat_interleave(self.n_rollouts, dim=0)
-        explorer = PolicyAgent(self.policy, generator=self.generator)
+        explorer = PolicyAgent(self.policy, generator=self.generator, training=True)
         if not walk(self.core, explorer, faces, buffer=self.buffer, after_step=after_step):
             return False
+        self.choices = torch.stack(explorer.chosen)
         returns = self.buffer.rewards.sum(dim=0).tolist()
         # One entry an episode as Monitor would write it, so that callbacks and logs find what they know
         self._update_info_buffer(
@@ -314,22 +318,23 @@ class RecurrentReinforce(CoreAlgorithm):
         """
         set_learning_rate(self.optimizer, self.lr_schedule(self._current_progress_remaining))
         ent_coef = self.ent_schedule(self._current_progress_remaining)
-        returns, places = self.buffer.returns(), self.policy.config.place(self.buffer.locations)
+        returns, choices = self.buffer.returns(), self.choices
         advantages = returns - self._baseline(returns)
         unit = unit_of(advantages) if self.normalize_advantage else torch.ones_like(returns[0, 0])
         self.optimizer.zero_grad(set_to_none=True)
         entropy_sum, value_loss_sum = torch.zeros(2, device=self.device)
         for rows in self._passes(self.buffer.rows):
-            logits, values = self.policy.evaluate(self.buffer.pictures[:, rows].float(), places[:, rows])
-            log_prob = logits.log_softmax(dim=2)
-            chosen = log_prob.gather(2, places[:, rows, None]).squeeze(2)
-            entropy = -(log_prob.exp() * log_prob).sum(dim=2)
+            with mode(self.policy, training=True):
+                parameters, values = self.policy.evaluate(
+                    self.buffer.pictures[:, rows].float(), choices[:, rows]
+                )
+            log_prob, entropy = self.policy.log_prob_and_entropy(parameters, choices[:, rows])
             advantage = advantages[:, rows] / unit
             value_loss = torch.zeros_like(advantage)
             if self.baseline == "value":
                 value_loss = (advantage - values).square()
                 advantage = advantage - values.detach()
-            loss = -advantage * chosen - ent_coef * entropy + self.vf_coef * value_loss
+            loss = -advantage * log_prob - ent_coef * entropy + self.vf_coef * value_loss
             (loss.sum() / returns.numel()).backward()  # type: ignore[no-untyped-call]
             entropy_sum += entropy.detach().sum()
             value_loss_sum += value_loss.detach().sum()
@@ -415,7 +420,11 @@ class RecurrentReinforce(CoreAlgorithm):
 
         Returns:
             The mean loss of the round's updates.
+
+        Raises:
+            ValueError: If the policy does not choose places.
         """
+        self._require_places()
         demonstration = Demonstration(
             PolicyAgent(self.policy, generator=self.generator),
             ErrorMap(self.oracle),
@@ -446,6 +455,23 @@ class RecurrentReinforce(CoreAlgorithm):
         self.ent_schedule = FloatSchedule(as_schedule(self.ent_coef))
         self.baseline_values = torch.zeros(0)
         super()._setup_model(config, enhancer)
+        if self.imitation_updates:
+            self._require_places()
+        if self.policy.NORMALIZES_BATCHES:
+            rows = self.n_faces * self.n_rollouts
+            if rows < 2 or self.rows_per_pass < rows:
+                raise ValueError(
+                    f"rows_per_pass is {self.rows_per_pass} for {rows} episodes an iteration, but the policy "
+                    "normalises by the mean and variance of a batch: collect 2 episodes or more, and set "
+                    "rows_per_pass to as many"
+                )
+
+    def _require_places(self) -> None:
+        if not isinstance(self.policy, RecurrentPolicyNetwork):
+            raise ValueError(
+                f"imitation_updates is {self.imitation_updates}, but only policies that choose places of a "
+                f"grid can imitate the oracle; head {self.policy.config.head!r} chooses points: set it to 0"
+            )
 
     def _attach(self, tasks: list[FaceTask]) -> None:
         """Run on this task from now on, and go on counting faces."""

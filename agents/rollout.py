@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from agents.buffers import EpisodeBuffer
-from agents.policies import PolicyState, RecurrentPolicyNetwork
+from agents.policies import PolicyNetwork, mode
 from agents.scripted import CoreAgent
 from facehall_env.core import HallucinationCore
 
@@ -16,24 +16,32 @@ from facehall_env.core import HallucinationCore
 class PolicyAgent:
     """A policy network as an agent for a core.
 
+    Attributes:
+        chosen: What was chosen at every step so far, in the policy's own terms, each (N, ...).
+
     Args:
         network: The policy.
-        deterministic: Take the most likely place (argmax) instead of drawing one.
+        deterministic: Make the most likely choice (argmax) instead of drawing one.
         generator: Of the draws, on the network's device.
+        training: Normalise by the statistics of the batch, where the network does that in training.
     """
 
     def __init__(
         self,
-        network: RecurrentPolicyNetwork,
+        network: PolicyNetwork,
         *,
         deterministic: bool = False,
         generator: torch.Generator | None = None,
+        training: bool = False,
     ) -> None:
         self.network, self.deterministic, self.generator = network, deterministic, generator
+        self.training = training
+        self.chosen: list[Tensor] = []
 
     def begin(self, core: HallucinationCore) -> None:
         """Forget the episodes before."""
-        self.state: PolicyState = self.network.initial_state(core.rows)
+        self.state = self.network.initial_state(core.rows)
+        self.chosen = []
 
     def select(self, core: HallucinationCore) -> Tensor:
         """Look at the current pictures, choose, and remember the choice."""
@@ -41,30 +49,16 @@ class PolicyAgent:
 
     @torch.no_grad()
     def choose(self, core: HallucinationCore) -> Tensor:
-        """Look at the current pictures and choose a place of the grid for each, int64, (N,)."""
-        logits, self.state = self.network.step(core.current, self.state)
-        return choose_place(logits, deterministic=self.deterministic, generator=self.generator)
+        """Look at the current pictures and make a choice for each, (N, ...): a place of the grid, say."""
+        with mode(self.network, training=self.training):
+            parameters, self.state = self.network.step(core.current, self.state)
+        return self.network.choose(parameters, deterministic=self.deterministic, generator=self.generator)
 
-    def follow(self, place: Tensor) -> Tensor:
-        """Remember that `place` (N,) is looked at next, chosen by whomever; its location, int64, (N,)."""
-        self.state = self.network.remember(self.state, place)
-        return self.network.config.location(place)
-
-
-def choose_place(logits: Tensor, *, deterministic: bool, generator: torch.Generator | None = None) -> Tensor:
-    """A place for every row.
-
-    Args:
-        logits: (N, places).
-        deterministic: argmax instead of a draw.
-        generator: Of the draws, on the logits' device.
-
-    Returns:
-        int64, (N,).
-    """
-    if deterministic:
-        return logits.argmax(dim=1)
-    return torch.multinomial(logits.softmax(dim=1), 1, generator=generator).squeeze(1)
+    def follow(self, choice: Tensor) -> Tensor:
+        """Remember that `choice` (N, ...) was made, by whomever; its location, int64, (N,)."""
+        self.state = self.network.remember(self.state, choice)
+        self.chosen.append(choice)
+        return self.network.location(choice)
 
 
 def walk(

@@ -3,7 +3,6 @@
 import copy
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +17,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecTransposeImage
 
 from agents.configuration import make_parser, read_experiment
+from agents.policies import RecurrentPolicyNetwork
 from agents.presets import PAPER
 from agents.reinforce import RecurrentReinforce
 from facehall_env.enhancer import EnhancerInput
@@ -47,7 +47,8 @@ class TwoCells(torch.nn.Module):
         super().__init__()
         self.logit = torch.nn.Parameter(torch.tensor(0.3))
         self.estimate = torch.nn.Parameter(torch.tensor(-0.2))
-        self.config = SimpleNamespace(place=lambda location: location)
+
+    log_prob_and_entropy = RecurrentPolicyNetwork.log_prob_and_entropy
 
     def evaluate(self, pictures: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits = torch.stack((torch.zeros(()), self.logit)).expand(*places.shape, 2)
@@ -60,7 +61,7 @@ def two_cells(baseline: str, places: list[int], rewards: list[float], **options:
     agent.set_logger(configure(None, []))
     agent.policy = TwoCells()  # type: ignore[assignment]
     agent.optimizer = torch.optim.SGD(agent.policy.parameters(), lr=0.0)
-    agent.buffer.locations.copy_(torch.tensor([places]))
+    agent.choices = torch.tensor([places])
     agent.buffer.rewards.copy_(torch.tensor([rewards]))
     agent.max_grad_norm = 1e9
     return agent

@@ -1,13 +1,15 @@
 """Named hyperparameters: the paper's are the paper's, in Python and in YAML."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from toys import learned, toy_env
 
 from agents.configuration import make_parser, read_experiment
-from agents.presets import PAPER, preset_arguments
+from agents.gaussian import GaussianPolicyNetwork
+from agents.presets import AUTHORS, PAPER, preset_arguments
 from agents.reinforce import RecurrentReinforce
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -42,23 +44,43 @@ def test_overrides_replace_what_they_name() -> None:
 
 
 def test_an_unknown_preset_is_refused() -> None:
-    with pytest.raises(ValueError, match="no preset 'papers'; the presets are default, paper"):
+    with pytest.raises(ValueError, match="no preset 'papers'; the presets are default, paper, authors"):
         RecurrentReinforce.from_preset("papers", toy_env())
 
 
-def test_the_configuration_carries_the_same_values() -> None:
+@pytest.mark.parametrize(("name", "preset"), [("paper", PAPER), ("authors", AUTHORS)])
+def test_the_configuration_carries_the_same_values(name: str, preset: dict[str, Any]) -> None:
     def read(*names: str) -> tuple[dict[str, object], dict[str, object], object]:
         files = [argument for name in names for argument in ("--config", str(CONFIGS / f"{name}.yaml"))]
         experiment = read_experiment(make_parser().parse_args(files))
         return experiment.agent, experiment.policy, experiment.env
 
-    agent, policy, env = read("demo", "paper")
-    assert {name: agent[name] for name in PAPER if name != "policy_kwargs"} == {
-        name: value for name, value in PAPER.items() if name != "policy_kwargs"
+    agent, policy, env = read("demo", name)
+    assert {key: agent[key] for key in preset if key != "policy_kwargs"} == {
+        key: value for key, value in preset.items() if key != "policy_kwargs"
     }
-    assert {name: policy[name] for name in PAPER["policy_kwargs"]} == PAPER["policy_kwargs"]
+    assert {key: policy[key] for key in preset["policy_kwargs"]} == preset["policy_kwargs"]
     assert env == read("demo")[2]  # and leaves the rest to the file before it
-    alone = make_parser().parse_path(CONFIGS / "paper.yaml", defaults=False)
-    given = alone.as_dict()
-    assert set(given["policy"]) == set(PAPER["policy_kwargs"])
-    assert set(given["agent"]) == set(PAPER) - {"policy_kwargs"}
+    given = make_parser().parse_path(CONFIGS / f"{name}.yaml", defaults=False).as_dict()
+    assert set(given["policy"]) == set(preset["policy_kwargs"])
+    assert set(given["agent"]) == set(preset) - {"policy_kwargs"}
+
+
+def test_the_authors_preset_learns_on_a_small_picture() -> None:
+    agent = RecurrentReinforce.from_preset("authors", toy_env(), n_faces=3, policy_kwargs=NARROW)
+    assert isinstance(agent.policy, GaussianPolicyNetwork)
+    before = learned(agent)
+    agent.learn(18)
+    after = learned(agent)
+    assert (agent.imitated, agent._n_updates) == (0, 2)
+    # Every episode is paid at its end: the share that was covered, four times, less the error
+    paid = 4.0 * agent.buffer.coverage - agent.buffer.final_mse
+    torch.testing.assert_close(agent.buffer.rewards.sum(dim=0), paid)
+    for name in (
+        "policy.mean_layer.weight",
+        "policy.start",
+        "policy.cell.weight_hh",
+        "policy.joined.1.norm.weight",
+    ):
+        assert not torch.equal(before[name], after[name]), name
+    assert int(after["enhancer_optimizer.0.step"]) == 2  # one joint update an iteration

@@ -43,6 +43,7 @@ def two_cells(horizon: int = 1, **arguments: Any) -> RecurrentReinforce:
     buffer, places = agent.buffer, torch.randint(2, (horizon, 6), generator=generator)
     buffer.pictures.copy_(torch.rand(buffer.pictures.shape, generator=generator) * 2.0 - 1.0)
     buffer.locations.copy_(agent.policy.config.location(places))
+    agent.choices = places
     buffer.rewards.copy_(torch.randn(horizon, 6, generator=generator) * 1e-3 - 4e-3)
     buffer.high_resolution.copy_(face_batch(ToyFaces(5, (4, 8, 3)), [0, 1, 2]).repeat_interleave(2, dim=0))
     buffer.initial_mse.fill_(0.01)
@@ -127,7 +128,7 @@ def test_the_gradient_of_every_place_equally_often_is_that_of_the_expected_retur
         layer.bias.zero_()
     pays = torch.tensor([-0.002, -0.007])
     places = torch.tensor([[0, 1, 0, 1, 0, 1]])
-    agent.buffer.locations.copy_(agent.policy.config.location(places))
+    agent.choices = places
     agent.buffer.rewards.copy_(pays[places])
     agent.train()
     # J = sum_j p_j r_j with p = (1/2, 1/2), so dJ/dz_j = p_j (r_j - J), and training descends -J

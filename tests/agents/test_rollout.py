@@ -9,8 +9,8 @@ from toys import POLICY, SHAPE, RecordingCore, ToyFaces, randomise, toy_enhancer
 
 from agents.buffers import EpisodeBuffer
 from agents.faces import face_batch
-from agents.policies import PolicyConfig, RecurrentPolicyNetwork
-from agents.rollout import PolicyAgent, choose_place, describe, distinct_places, walk
+from agents.policies import PolicyConfig, RecurrentPolicyNetwork, choose_place
+from agents.rollout import PolicyAgent, describe, distinct_places, walk
 
 WIDTH = 20
 
@@ -43,6 +43,7 @@ def test_the_agent_remembers_what_it_did_and_episodes_are_described() -> None:
     agent = PolicyAgent(randomise(RecurrentPolicyNetwork(config)), generator=torch.Generator().manual_seed(0))
     walk(core, agent, face_batch(ToyFaces(), range(3)), buffer=buffer)
     places = config.place(buffer.locations)
+    assert torch.equal(torch.stack(agent.chosen), places)
     assert torch.equal(agent.state.last, places[-1])
     assert agent.state.visits.sum(dim=1).tolist() == [4.0, 4.0, 4.0]
     said = describe(buffer)
