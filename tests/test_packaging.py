@@ -30,7 +30,8 @@ def project() -> dict:
 
 @pytest.fixture(scope="module")
 def declared(project) -> list[Requirement]:
-    return [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"].values()
+    return [Requirement(text) for texts in (project["dependencies"], *extras) for text in texts]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,13 @@ def test_constraints_leave_the_build_of_torch_open(pins):
 
 def test_every_import_is_declared(declared):
     """Found by reading the sources, so that a package which is there by way of another is noticed."""
-    names = {"cv2": "opencv-python-headless", "PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml"}
+    names = {
+        "cv2": "opencv-python-headless",
+        "dlib": "dlib-bin",
+        "PIL": "pillow",
+        "skimage": "scikit-image",
+        "yaml": "pyyaml",
+    }
     ours = {"facehall_env", "agents"}
     known = {canonicalize_name(requirement.name) for requirement in declared}
     missing = {}
