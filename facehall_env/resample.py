@@ -176,6 +176,21 @@ class Resampler(nn.Module):
         self._check_input(hr, self.height, self.width, "shrink")
         return _apply(self._shrink_rows, hr, self._shrink_columns)
 
+    def shrink_adjoint(self, lr: Tensor) -> Tensor:
+        """The transpose of `shrink`: inner products of shrunk x with y are those of x with the result.
+
+        Args:
+            lr: Pictures (N, C, H / scale, W / scale).
+
+        Returns:
+            Pictures (N, C, H, W): each value spread evenly over its scale x scale pixels.
+
+        Raises:
+            ValueError: If the shape or the type differs from what this object was built for.
+        """
+        self._check_input(lr, self.low_height, self.low_width, "shrink_adjoint")
+        return _apply(self._shrink_rows.T, lr, self._shrink_columns.T)
+
     def enlarge(self, lr: Tensor) -> Tensor:
         """Up-sample by the protocol's bicubic interpolation; not clamped, so values may overshoot the range.
 

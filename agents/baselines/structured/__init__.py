@@ -1,0 +1,1 @@
+"""The steps of structured face hallucination (`agents.baselines.sfh`), one a module."""
