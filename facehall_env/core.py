@@ -268,14 +268,14 @@ class HallucinationCore:
     @property
     def levels(self) -> Tensor:
         """The current pictures, clamped and rounded for the eye: a fresh tensor, uint8, (N, H, W, C)."""
-        channels, height, width = self.shape
         geometry = self.geometry
         if self._shown is None:
             whole = self._canvas.detach()
-            canvas = whole.view(*whole.shape[:2], geometry.canvas_height, geometry.canvas_width)
-            self._shown = to_uint8(canvas).flatten(1, 2)
-        shown = self._shown.view(self.rows, geometry.canvas_height, geometry.canvas_width, channels)
-        inside = shown[:, geometry.above : geometry.above + height, geometry.left : geometry.left + width]
+            self._shown = to_uint8(
+                whole.view(*whole.shape[:2], geometry.canvas_height, geometry.canvas_width)
+            )
+        below, right = geometry.above + geometry.height, geometry.left + geometry.width
+        inside = self._shown[:, geometry.above : below, geometry.left : right]
         return inside.clone(memory_format=torch.contiguous_format)
 
     @property
@@ -417,9 +417,18 @@ class HallucinationCore:
             if self._squares is not None and before is not None and after is not None:
                 self._squares = self._squares + (after - before)
             if self._shown is not None:
-                index = window[:, :, None].expand(-1, -1, self.shape[0])
-                self._shown.scatter_(1, index, to_uint8(pasted).flatten(1, 2))
+                self._show(window, to_uint8(pasted))
         self.t += 1
+
+    def _show(self, window: Tensor, levels: Tensor) -> None:
+        """Lay patches, uint8, (N, h, w, C), into the shown pictures, line by line: a copy of whole lines."""
+        assert self._shown is not None
+        rows, columns = self.patch_size
+        channels, wide = self.shape[0], self.geometry.canvas_width
+        lines = self._shown.flatten(2).unfold(1, rows, 1).unfold(2, columns * channels, channels)
+        row = torch.arange(self.rows, device=self.device)
+        top = torch.div(window[:, 0], wide, rounding_mode="floor")
+        lines[row, top, torch.remainder(window[:, 0], wide)] = levels.flatten(2)
 
     def _reward(self, before: Tensor | None) -> Tensor:
         if before is not None:
