@@ -13,6 +13,7 @@ from agents.baselines.contract import Degradation, Hallucinator, read_descriptio
 HALLUCINATORS: Final[dict[str, str]] = {
     "bicubic": "agents.baselines.bicubic:Bicubic",
     "sfh": "agents.baselines.sfh:SFH",
+    "mzq": "agents.baselines.mzq:MZQ",
     "attention_fh": "agents.baselines.looking:Looking",
     "random_patch": "agents.baselines.looking:Looking",
     "raster_scan": "agents.baselines.looking:Looking",
