@@ -18,9 +18,15 @@ class SmallFaces:
 
     name = "small"
 
-    def __init__(self, size: int = 8, side: int = SIDE, split: str = "train") -> None:
+    def __init__(
+        self,
+        size: int = 8,
+        side: int = SIDE,
+        split: str = "train",
+        shape: tuple[int, int, int] | None = None,
+    ) -> None:
         self.size, self.split = size, split
-        self.shape = (side, side, 3)
+        self.shape = shape or (side, side, 3)
 
     def __len__(self) -> int:
         return self.size

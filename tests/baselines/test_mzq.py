@@ -13,12 +13,8 @@ from facehall_env.metrics import psnr
 from tests.small import SmallFaces
 
 
-class Drawn(SmallFaces):
-    """Small faces of any shape."""
-
-    def __init__(self, size: int, shape: tuple[int, int, int]) -> None:
-        super().__init__(size)
-        self.shape = shape
+def drawn(size: int, shape: tuple[int, int, int]) -> SmallFaces:
+    return SmallFaces(size, shape=shape)
 
 
 def small(degradation: Degradation, dataset: SmallFaces) -> tuple[Tensor, Tensor]:
@@ -36,10 +32,10 @@ SHAPES = [
 @pytest.mark.parametrize(("degradation", "settings"), SHAPES)
 @pytest.mark.parametrize("faces", [5, 90])
 def test_closed_form_is_the_literal_one(degradation: Degradation, settings: dict, faces: int) -> None:
-    dataset = Drawn(faces, (degradation.height, degradation.width, degradation.channels))
+    dataset = drawn(faces, (degradation.height, degradation.width, degradation.channels))
     closed = MZQ(degradation, **settings).fit(dataset)
     literal = MZQ(degradation, **settings, mode="exemplar", exemplars=faces).fit(dataset)
-    unseen, _ = small(degradation, Drawn(faces + 3, dataset.shape))
+    unseen, _ = small(degradation, drawn(faces + 3, dataset.shape))
     torch.testing.assert_close(
         closed.hallucinate(unseen[-3:]), literal.hallucinate(unseen[-3:]), rtol=0, atol=1e-4
     )
@@ -48,7 +44,7 @@ def test_closed_form_is_the_literal_one(degradation: Degradation, settings: dict
 @pytest.mark.parametrize("mode", ["closed", "exemplar"])
 def test_faces_it_knows_come_back(mode: str) -> None:
     degradation = Degradation(3, 32, 32, 4)
-    dataset = Drawn(4, (32, 32, 3))
+    dataset = drawn(4, (32, 32, 3))
     method = MZQ(degradation, ridge=1e-9, mode=mode).fit(dataset)
     low, faces = small(degradation, dataset)
     torch.testing.assert_close(method.hallucinate(low), faces, rtol=0, atol=1e-3)
@@ -88,17 +84,17 @@ def test_shapes_are_those_of_the_specification(degradation: Degradation, positio
 @pytest.mark.parametrize("mode", ["closed", "exemplar"])
 def test_file_keeps_what_was_learned(tmp_path, mode: str) -> None:
     degradation = Degradation(1, 40, 30, 5)
-    method = MZQ(degradation, patch_size=3, overlap=1, mode=mode, exemplars=50).fit(Drawn(7, (40, 30, 1)))
+    method = MZQ(degradation, patch_size=3, overlap=1, mode=mode, exemplars=50).fit(drawn(7, (40, 30, 1)))
     method.save(tmp_path / "mzq.safetensors")
     loaded = load_hallucinator(tmp_path / "mzq.safetensors")
-    low, _ = small(degradation, Drawn(2, (40, 30, 1)))
+    low, _ = small(degradation, drawn(2, (40, 30, 1)))
     assert torch.equal(loaded.hallucinate(low), method.hallucinate(low))
     assert loaded.budget.startswith("7 faces, ")
     assert loaded.fitted
 
 
 def test_exemplars_are_a_seeded_choice() -> None:
-    degradation, dataset = Degradation(3, 16, 16, 8), Drawn(40, (16, 16, 3))
+    degradation, dataset = Degradation(3, 16, 16, 8), drawn(40, (16, 16, 3))
     made = [
         MZQ(degradation, patch_size=2, overlap=1, mode="exemplar", exemplars=5, seed=seed).fit(dataset).faces
         for seed in (0, 0, 1)
