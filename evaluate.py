@@ -8,7 +8,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from agents.evaluation import METHODS, Method
-from agents.measurement import Measurement, measure_bicubic
+from agents.measurement import Measurement, measure_baseline, measure_bicubic
 from agents.records import load_records, make_table
 from facehall_env.datasets import load_dataset
 from facehall_env.resample import PROTOCOLS, ProtocolName
@@ -83,10 +83,54 @@ def bicubic(
     print(make_table(load_records(records), split=split).markdown())
 
 
+def baseline(
+    run: Path,
+    protocol: ProtocolName | None = None,
+    split: str = "test",
+    records: Path | None = None,
+    root: str | None = None,
+    batch_size: int = 64,
+    limit: int | None = None,
+    again: bool = False,
+    device: str = "auto",
+    progress_bar: bool = True,
+) -> None:
+    """Measure a method that python -m agents.baselines trained; write its records and a table.
+
+    Args:
+        run: The run folder.
+        protocol: aligned or torch7; by default the one that the method was trained on, or both where its
+            answer depends on neither.
+        split: train, val or test.
+        records: The JSON file to update, with a CSV an image beside it; by default in the run folder.
+        root: Where the pictures lie, if elsewhere than in training.
+        batch_size: Faces side by side.
+        limit: Measure only the first faces of the split.
+        again: Also measure what the records file has already.
+        device: Where to compute.
+        progress_bar: Show one.
+    """
+    path = measure_baseline(
+        run,
+        protocol,
+        split=split,
+        records=records,
+        root=root,
+        batch_size=batch_size,
+        limit=limit,
+        again=again,
+        device=device,
+        progress_bar=progress_bar,
+    )
+    print(make_table(load_records(path), split=split).markdown())
+    print(f"records: {path}")
+
+
 def main() -> int:
     """Run the sub-command that was asked for."""
     try:
-        auto_cli({"measure": measure, "bicubic": bicubic}, prog="evaluate.py", as_positional=False)
+        commands = {"measure": measure, "baseline": baseline, "bicubic": bicubic}
+        auto_cli(commands, prog="evaluate.py", as_positional=False)
     except (ValueError, FileNotFoundError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from agents.baselines.contract import Hallucinator
 from agents.faces import face_batch
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent, distinct_places, walk
@@ -108,29 +109,87 @@ def measure_split(
     Returns:
         The values of every image.
     """
+
+    def run(faces: Tensor) -> tuple[Tensor, dict[str, list[Any]]]:
+        if chooser is None:
+            core.reset(faces)
+            return to_unit(core.current), {}
+        recorder = _Recorder(chooser)
+        walk(core, recorder, faces)
+        places = distinct_places(torch.stack(recorder.locations), core.shape[2])
+        looked = {"coverage": core.coverage.tolist(), "distinct_places": places.tolist()}
+        return to_unit(core.current), looked
+
+    return _measure_answers(dataset, run, batch_size, limit, keep, progress)
+
+
+def measure_hallucinator(
+    method: Hallucinator,
+    dataset: FaceDataset,
+    *,
+    batch_size: int = 64,
+    limit: int | None = None,
+    keep: Sequence[int] = (),
+    progress: str | None = None,
+) -> Measured:
+    """Shrink every face, let the method enlarge it, and measure what comes out.
+
+    Args:
+        method: A trained method.
+        dataset: The split, of the shape the method was made for.
+        batch_size: Faces side by side.
+        limit: Only the first faces.
+        keep: Indices of the faces whose pictures are kept.
+        progress: Text of a progress bar; None for none.
+
+    Returns:
+        The values of every image.
+    """
+
+    def run(faces: Tensor) -> tuple[Tensor, dict[str, list[Any]]]:
+        high = faces.to(method.device, torch.float32) / 255.0
+        return method.hallucinate(method.resampler.shrink(high)), {}
+
+    return _measure_answers(dataset, run, batch_size, limit, keep, progress)
+
+
+def _measure_answers(
+    dataset: FaceDataset,
+    run: Callable[[Tensor], tuple[Tensor, dict[str, list[Any]]]],
+    batch_size: int,
+    limit: int | None,
+    keep: Sequence[int],
+    progress: str | None,
+) -> Measured:
+    """Measure what becomes of every face.
+
+    Args:
+        dataset: The split.
+        run: From faces, uint8, (N, C, H, W), to pictures in [0, 1] of the same shape, and further columns.
+        batch_size: Faces side by side.
+        limit: Only the first faces.
+        keep: Indices of the faces whose pictures are kept.
+        progress: Text of a progress bar; None for none.
+    """
     size = min(len(dataset), limit or len(dataset))
     result, seconds = Measured(), 0.0
     for indices in _batches(size, batch_size, progress):
         faces = face_batch(dataset, indices)
-        recorder = _Recorder(chooser)
         started = time.perf_counter()
-        if chooser is None:
-            core.reset(faces)
-        else:
-            walk(core, recorder, faces)
-        current = core.current
+        pictures, further = run(faces)
+        if pictures.device.type != "cpu":
+            torch.accelerator.synchronize()
         seconds += time.perf_counter() - started
-        values = measure(to_unit(current), to_unit(core.target))
+        values = measure(pictures, faces.to(pictures.device))
         result.add(
             index=list(indices),
             id=[published_id(dataset.id(i)) for i in indices],
             **{name: column.tolist() for name, column in values.items()},
+            **further,
         )
-        if chooser is not None:
-            places = distinct_places(torch.stack(recorder.locations), core.shape[2])
-            result.add(coverage=core.coverage.tolist(), distinct_places=places.tolist())
-        pictures = to_uint8(current).cpu().numpy()
-        result.pictures += [pictures[i - indices[0]] for i in keep if i in indices]
+        if kept := [i for i in keep if i in indices]:
+            rounded = to_uint8(2.0 * pictures[[i - indices[0] for i in kept]] - 1.0)
+            result.pictures += list(rounded.cpu().numpy())
     result.seconds_per_image = seconds / size
     return result
 

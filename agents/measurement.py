@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from agents.baselines import Degradation, Hallucinator, hallucinator_class
+from agents.baselines.configuration import parse_file
+from agents.baselines.run import WEIGHTS
 from agents.configuration import Experiment, make_parser, read_experiment
-from agents.evaluation import Measured, Method, budget_in_words, device_in_words, make_agent, measure_split
+from agents.evaluation import (
+    Measured,
+    Method,
+    budget_in_words,
+    device_in_words,
+    make_agent,
+    measure_hallucinator,
+    measure_split,
+)
 from agents.pictures import picture_grid, save_png
 from agents.records import (
     Record,
@@ -27,8 +39,9 @@ from agents.records import (
 from agents.reinforce import RecurrentReinforce
 from agents.training import make_environment
 from facehall_env.core import HallucinationCore, to_uint8
-from facehall_env.datasets import FaceDataset
+from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.resample import ProtocolName
+from facehall_env.task import choose_device
 
 _NO_NETWORK = ("bicubic",)
 _LABELS = {
@@ -188,7 +201,7 @@ class Measurement:
 
 def blank_record(core: HallucinationCore, dataset: FaceDataset, split: str, seed: int) -> Record:
     """The record of bicubic enlargement on a split, without its values."""
-    return Record(
+    return _blank(
         method="bicubic",
         dataset=dataset.name,
         split=split,
@@ -197,16 +210,33 @@ def blank_record(core: HallucinationCore, dataset: FaceDataset, split: str, seed
         preset="default",
         precision="float32",
         seed=seed,
-        psnr=0.0,
-        psnr_y=0.0,
-        ssim=0.0,
-        fsim=0.0,
-        n=1,
-        seconds_per_image=0.0,
         device=device_in_words(core.device),
         budget="none",
-        **provenance(),
     )
+
+
+def baseline_record(
+    method: Hallucinator, dataset: FaceDataset, split: str, protocol: ProtocolName, preset: str, seed: int
+) -> Record:
+    """The record of a method on a split, without its values."""
+    return _blank(
+        method=method.name,
+        dataset=dataset.name,
+        split=split,
+        scale=method.degradation.scale,
+        protocol=protocol,
+        preset=preset,
+        precision=method.precision,
+        seed=seed,
+        device=device_in_words(method.device),
+        budget=method.budget,
+    )
+
+
+def _blank(**what: Any) -> Record:
+    """A record whose values are still to be measured."""
+    empty: dict[str, Any] = dict.fromkeys(("psnr", "psnr_y", "ssim", "fsim", "seconds_per_image"), 0.0)
+    return Record(**what, **empty, n=1, **provenance())
 
 
 def write_measured(path: Path, record: Record, measured: Measured) -> None:
@@ -244,3 +274,78 @@ def measure_bicubic(
     progress = f"bicubic x{scale}, {protocol}" if progress_bar else None
     measured = measure_split(core, dataset, None, limit=limit, progress=progress)
     write_measured(records, blank_record(core, dataset, split, 0), measured)
+
+
+def measure_baseline(
+    run: Path,
+    protocol: ProtocolName | None = None,
+    *,
+    split: str = "test",
+    records: Path | None = None,
+    root: str | None = None,
+    batch_size: int = 64,
+    limit: int | None = None,
+    again: bool = False,
+    device: str = "auto",
+    progress_bar: bool = True,
+) -> Path:
+    """Measure a method that ``python -m agents.baselines`` trained; writes its records.
+
+    Args:
+        run: The run folder.
+        protocol: The only one to measure under; None: each that the method can stand for, which is the one it
+            was trained on, or both where its answer does not depend on I_0.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        records: The records file to update; None: ``records.json`` in the run folder.
+        root: Where the pictures lie, if elsewhere than in training.
+        batch_size: Faces side by side.
+        limit: Only the first faces of the split.
+        again: Also what the records file has already.
+        device: Where to compute.
+        progress_bar: Show one.
+
+    Returns:
+        The records file.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished run, or the data are missing.
+        ValueError: If the method cannot be measured under the protocol, or the weights are not those of the
+            run.
+    """
+    for name in ("config.yaml", WEIGHTS):
+        if not (run / name).is_file():
+            raise FileNotFoundError(
+                f"{run} holds no {name}, so no finished run: train with python -m agents.baselines "
+                f"--config ... --run.folder {run}"
+            )
+    experiment = parse_file(run / "config.yaml")
+    method = hallucinator_class(experiment.method).load(run / WEIGHTS, choose_device(device))
+    if protocol is not None:
+        method.require_protocol(protocol)
+    data, path = experiment.data, records or run / "records.json"
+    dataset = load_dataset(data.name, root=root or data.root, split=split, **data.options)
+    wanted = Degradation.of(dataset, experiment.scale, experiment.protocol)
+    if wanted != method.degradation:
+        raise ValueError(
+            f"{run / WEIGHTS} was made for {method.degradation} ({method.degradation.protocol}), but its "
+            f"folder is about {wanted} ({wanted.protocol})"
+        )
+    blanks = [
+        baseline_record(method, dataset, split, name, run.name, experiment.run.seed)
+        for name in ((protocol,) if protocol else method.protocols)
+    ]
+    known = load_records(path) if path.is_file() and not again else []
+    size = min(len(dataset), limit or len(dataset))
+    missing = [
+        blank
+        for blank in blanks
+        if not any((old.key, old.budget, old.n) == (blank.key, blank.budget, size) for old in known)
+    ]
+    if missing:  # all protocols shrink alike: one measurement serves those that are asked for
+        progress = f"{method.name} x{experiment.scale}" if progress_bar else None
+        measured = measure_hallucinator(
+            method, dataset, batch_size=batch_size, limit=limit, progress=progress
+        )
+        for blank in missing:
+            write_measured(path, blank, measured)
+    return path

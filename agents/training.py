@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import torch
-import yaml
-from stable_baselines3.common.logger import Logger, make_output_format
+from stable_baselines3.common.logger import Logger
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -23,8 +20,8 @@ from agents.configuration import Experiment
 from agents.divergence import WORST_ERROR, LossWatch, verify_weights
 from agents.enhancement import EnhancerTrainer, EnhancerUpdate, Pretraining
 from agents.faces import FaceBatches
-from agents.records import git_commit, package_versions
 from agents.reinforce import RecurrentReinforce
+from agents.runs import check_same, open_folder
 from facehall_env.datasets import load_dataset
 from facehall_env.enhancer import LocalEnhancementNetwork, load_enhancer, make_enhancer
 from facehall_env.env import FaceHallucinationEnv
@@ -51,7 +48,7 @@ class TrainingRun:
         self.folder = experiment.run.folder
         self._resolved = resolved
         self.logger: Logger
-        _check_same(self.folder / "config.yaml", resolved)
+        check_same(self.folder / "config.yaml", resolved, free=("total_timesteps", "run"))
         torch.manual_seed(experiment.run.seed)
         self.env = make_environment(experiment, "train")
         self.task = self.env.task
@@ -141,17 +138,7 @@ class TrainingRun:
 
     def _open(self) -> None:
         """Write down what is run, by what, and start the logs."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.yaml").write_text(self._resolved)
-        with (self.folder / "commands.txt").open("a") as file:
-            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {git_commit()} {command()}\n")
-        (self.folder / "versions.json").write_text(json.dumps(package_versions(), indent=2))
-        # The CSV writer starts its file anew, so a run that goes on writes progress-2.csv and so on
-        earlier = len(list(self.folder.glob("progress*.csv")))
-        suffix = f"-{earlier + 1}" if earlier else ""
-        kinds = ("csv", "tensorboard")
-        formats = [make_output_format(kind, str(self.folder), suffix) for kind in kinds]
-        self.logger = Logger(str(self.folder), formats)
+        self.logger = open_folder(self.folder, self._resolved)
         self.agent.set_logger(self.logger)
 
     # --- phases
@@ -373,24 +360,3 @@ def make_environment(experiment: Experiment, split: str) -> FaceHallucinationEnv
             make_enhancer(network.preset, shape=core.shape, patch_size=core.patch_size, **network.overrides())
         )
     return made
-
-
-def command() -> str:
-    """The command that started this program, as one could type it again."""
-    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
-def _check_same(path: Path, resolved: str) -> None:
-    """Refuse to mix two experiments in one folder; how long and how often may change."""
-    if not path.is_file():
-        return
-    free = {"total_timesteps", "run"}
-    before, now = yaml.safe_load(path.read_text()), yaml.safe_load(resolved)
-    differing = sorted(
-        name for name in set(before) | set(now) if name not in free and before.get(name) != now.get(name)
-    )
-    if differing:
-        raise ValueError(
-            f"{path.parent} holds another experiment: its {', '.join(differing)} differ; choose another "
-            "--run.folder, or delete the folder"
-        )

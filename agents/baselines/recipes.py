@@ -44,7 +44,6 @@ class TrainingConfig:
         pretrain_pictures: How many of them, a seeded choice.
         pretrain_updates: On crops; they have a schedule of their own.
         pretrain_batch_size: Crops an update.
-        seed: Of the order, the flips and the crops; the network's initial weights are torch's affair.
 
     Raises:
         ValueError: If a field is out of range; the message names it.
@@ -70,13 +69,12 @@ class TrainingConfig:
     pretrain_pictures: int = 7000
     pretrain_updates: int = 10_000
     pretrain_batch_size: int = 64
-    seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with, naming the field."""
         for name in ("batch_size", "pretrain_batch_size", "pretrain_pictures"):
             whole(name, getattr(self, name))
-        for name in ("updates", "warmup", "pretrain_updates", "seed"):
+        for name in ("updates", "warmup", "pretrain_updates"):
             whole(name, getattr(self, name), least=0)
         for name in ("learning_rate", "clip_at"):
             if not getattr(self, name) > 0:

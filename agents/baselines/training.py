@@ -139,6 +139,7 @@ class NetworkTraining:
         network: The method.
         dataset: The faces.
         config: How to train.
+        seed: Of the order, the flips and the crops; the network's initial weights are the caller's affair.
 
     Raises:
         ValueError: If pre-training is asked of a network that reads whole faces only, or its pictures do not
@@ -146,8 +147,10 @@ class NetworkTraining:
         FileNotFoundError: If there is no folder of pictures to pre-train on.
     """
 
-    def __init__(self, network: NetworkHallucinator, dataset: FaceDataset, config: TrainingConfig) -> None:
-        self.network, self.config = network, config
+    def __init__(
+        self, network: NetworkHallucinator, dataset: FaceDataset, config: TrainingConfig, *, seed: int = 0
+    ) -> None:
+        self.network, self.config, self.seed = network, config, seed
         self.stages: list[Stage] = []
         if config.pretrain_root is not None:
             self.stages.append(self._pretraining(config.pretrain_root))
@@ -157,7 +160,7 @@ class NetworkTraining:
                 "give any folder of pictures as training.pretrain_root",
                 network.name,
             )
-        faces = FaceBatches(dataset, config.batch_size, seed=config.seed, flip=config.flip)
+        faces = FaceBatches(dataset, config.batch_size, seed=seed, flip=config.flip)
         self.stages.append(Stage("training", network, config, faces, config.updates))
 
     def _pretraining(self, root: Path) -> Stage:
@@ -177,7 +180,7 @@ class NetworkTraining:
             channels=self.network.degradation.channels,
             sides=sides,
             pictures=config.pretrain_pictures,
-            seed=config.seed,
+            seed=self.seed,
         )
         return CropStage("pretraining", self.network, config, crops, config.pretrain_updates)
 

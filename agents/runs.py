@@ -1,0 +1,67 @@
+"""Run folders: what every training run writes down before it starts, and how it knows its folder again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+import yaml
+from stable_baselines3.common.logger import Logger, make_output_format
+
+from agents.records import git_commit, package_versions
+
+
+def open_folder(folder: Path, resolved: str) -> Logger:
+    """Write down what is run, by what, and start the logs.
+
+    Args:
+        folder: The run folder; made if need be.
+        resolved: The whole configuration as YAML.
+
+    Returns:
+        Logs to CSV and TensorBoard; to be closed by the caller.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(resolved)
+    with (folder / "commands.txt").open("a") as file:
+        file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {git_commit()} {command()}\n")
+    (folder / "versions.json").write_text(json.dumps(package_versions(), indent=2))
+    # The CSV writer starts its file anew, so a run that goes on writes progress-2.csv and so on
+    earlier = len(list(folder.glob("progress*.csv")))
+    suffix = f"-{earlier + 1}" if earlier else ""
+    return Logger(
+        str(folder), [make_output_format(kind, str(folder), suffix) for kind in ("csv", "tensorboard")]
+    )
+
+
+def command() -> str:
+    """The command that started this program, as one could type it again."""
+    return shlex.join(["python", *sys.orig_argv[1:]])
+
+
+def check_same(path: Path, resolved: str, free: Collection[str]) -> None:
+    """Refuse to mix two experiments in one folder.
+
+    Args:
+        path: The configuration in the folder; nothing is refused where there is none.
+        resolved: The whole configuration of now, as YAML.
+        free: Keys at its top that may change in between.
+
+    Raises:
+        ValueError: If another key differs.
+    """
+    if not path.is_file():
+        return
+    before, now = yaml.safe_load(path.read_text()), yaml.safe_load(resolved)
+    differing = sorted(
+        name for name in set(before) | set(now) if name not in free and before.get(name) != now.get(name)
+    )
+    if differing:
+        raise ValueError(
+            f"{path.parent} holds another experiment: its {', '.join(differing)} differ; choose another "
+            "--run.folder, or delete the folder"
+        )
