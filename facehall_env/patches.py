@@ -177,8 +177,11 @@ class PatchGeometry:
         Returns:
             A new tensor of shape (N, C, h, w).
         """
-        index = window[:, None, :].expand(-1, canvas.shape[1], -1)
-        return canvas.gather(2, index).view(*canvas.shape[:2], self.rows, self.columns)
+        if torch.is_grad_enabled() and canvas.requires_grad:  # the gradient of a gather is cheap
+            index = window[:, None, :].expand(-1, canvas.shape[1], -1)
+            return canvas.gather(2, index).view(*canvas.shape[:2], self.rows, self.columns)
+        row, top, left = self._corners_on_canvas(window)
+        return self._patches_of(canvas)[row, :, top, left]
 
     def paste(self, canvas: Tensor, window: Tensor, patch: Tensor, inside: Tensor) -> Tensor:
         """Put patches back; what they hold outside the picture is dropped, so the margin stays zero.
@@ -195,11 +198,25 @@ class PatchGeometry:
         Returns:
             The canvas with the patches in it.
         """
-        index = window[:, None, :].expand(-1, canvas.shape[1], -1)
-        values = torch.where(inside, patch, patch.new_zeros(())).flatten(2)
+        values = torch.where(inside, patch, patch.new_zeros(()))
         if canvas.requires_grad or values.requires_grad:
-            return canvas.scatter(2, index, values)
-        return canvas.scatter_(2, index, values)
+            index = window[:, None, :].expand(-1, canvas.shape[1], -1)
+            return canvas.scatter(2, index, values.flatten(2))
+        row, top, left = self._corners_on_canvas(window)
+        self._patches_of(canvas)[row, :, top, left] = values
+        return canvas
+
+    def _patches_of(self, canvas: Tensor) -> Tensor:
+        """Every patch of a canvas as a view: whole lines are copied, several times faster than pixels."""
+        whole = canvas.view(*canvas.shape[:2], self.canvas_height, self.canvas_width)
+        return whole.unfold(2, self.rows, 1).unfold(3, self.columns, 1)
+
+    def _corners_on_canvas(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Index of the row of the batch, and the patch's top line and left column on the canvas."""
+        row = torch.arange(window.shape[0], device=window.device)
+        first = window[:, 0]
+        top = torch.div(first, self.canvas_width, rounding_mode="floor")
+        return row, top, torch.remainder(first, self.canvas_width)
 
     def cover(self, covered: Tensor, window: Tensor) -> None:
         """Mark the pixels of the patches as covered, in place.
