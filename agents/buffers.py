@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from agents.distributed import ALONE, Ranks
 from facehall_env.core import HallucinationCore
 from facehall_env.enhancer import EnhancerInput
 from facehall_env.patches import PatchGeometry
@@ -74,6 +75,7 @@ class EpisodeBuffer:
         generator: torch.Generator,
         *,
         initial_patch: bool = True,
+        ranks: Ranks = ALONE,
     ) -> Iterator[tuple[EnhancerInput, Tensor, Tensor]]:
         """Walk once over all T*N patches in random order.
 
@@ -82,15 +84,19 @@ class EpisodeBuffer:
             batch_size: Patches a batch; the last may be smaller.
             generator: Of the order, on the CPU.
             initial_patch: Cut the patches of I_0 as well, for an enhancer that needs them.
+            ranks: The processes that share the run. The order is one over the patches of all of them; each
+                batch gives this process its own patches, which may be fewer or none.
 
         Yields:
             What the enhancer was shown, the HR patches (N, C, h, w), and which pixels lie inside, (N, 1, h,
             w).
         """
-        order = torch.randperm(self.horizon * self.rows, generator=generator).to(self.locations.device)
-        for chosen in torch.split(order, batch_size):
-            step = torch.div(chosen, self.rows, rounding_mode="floor")
-            row = torch.remainder(chosen, self.rows)
+        order = torch.randperm(self.horizon * self.rows * ranks.size, generator=generator)
+        for batch in torch.split(order, batch_size):
+            chosen = ranks.own_of(batch, self.horizon * self.rows).to(self.locations.device)
+            # Numbered row by row, so that a process has one piece of the numbers as it has of the rows
+            row = torch.div(chosen, self.horizon, rounding_mode="floor")
+            step = torch.remainder(chosen, self.horizon)
             location = self.locations[step, row]
             window = geometry.window(location)
             picture = self.pictures[step, row].float()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from agents.buffers import EpisodeBuffer
+from agents.distributed import ALONE, Ranks
 from agents.enhancement import EnhancerTrainer
 from agents.faces import face_batch
 from agents.policies import PolicyNetwork
@@ -68,6 +69,7 @@ class Validation(BaseCallback):
         every: Iterations between two measurements.
         pictures: How many faces are drawn.
         measured: Called with the mean gain in dB after every measurement of the agent.
+        ranks: The processes that share the run, and the faces.
     """
 
     def __init__(
@@ -79,12 +81,14 @@ class Validation(BaseCallback):
         every: int = 10,
         pictures: int = 6,
         measured: Callable[[float], Any] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__()
-        self.measured = measured
+        self.measured, self.ranks = measured, ranks
         self.core, self.every, self.pictures = core.replica(reward="terminal"), every, pictures
         count = min(faces, len(dataset))
-        self.faces = face_batch(dataset, [i * len(dataset) // count for i in range(count)])
+        chosen = [i * len(dataset) // count for i in range(count)]
+        self.faces = face_batch(dataset, chosen[ranks.rank :: ranks.size])
 
     def _on_rollout_start(self) -> None:
         done = (
@@ -124,12 +128,14 @@ class Validation(BaseCallback):
 
     def _measure(self, agent: CoreAgent, logger: Logger, name: str) -> float:
         walk(self.core, agent, self.faces)
-        reached = self._psnr(self.core.current)
-        gain = float((reached - self._psnr(self.core.initial)).mean())
-        logger.record(f"{name}/psnr", float(reached.mean()))
+        reached, before = self._psnr(self.core.current), self._psnr(self.core.initial)
+        columns = torch.stack((reached, reached - before, self.core.coverage), dim=1)
+        faces = self.ranks.sum(torch.full((1,), float(len(columns)), device=columns.device))
+        reached_psnr, gain, coverage = (self.ranks.sum(columns.sum(dim=0)) / faces).tolist()
+        logger.record(f"{name}/psnr", reached_psnr)
         logger.record(f"{name}/psnr_gain", gain)
-        logger.record(f"{name}/coverage", float(self.core.coverage.mean()))
-        return gain
+        logger.record(f"{name}/coverage", coverage)
+        return float(gain)
 
     def _psnr(self, picture: Tensor) -> Tensor:
         return psnr(to_unit(picture), to_unit(self.core.target))

@@ -14,22 +14,23 @@ import torch
 from torch import Tensor, nn
 
 from agents.buffers import EpisodeBuffer
+from agents.distributed import ALONE, Ranks
 from agents.faces import FaceBatches
 from facehall_env.core import HallucinationCore
 
 Coupling = Literal["alternating", "joint", "frozen"]
 
 
-class WeightedLoss(NamedTuple):
-    """The loss of one batch.
+class ErrorSum(NamedTuple):
+    """The squared error of one batch of patches, inside the picture only.
 
     Attributes:
-        loss: The mean over its pixels inside the picture; a scalar with gradients.
-        pixels: How many these are; a scalar tensor.
+        total: Its sum; a scalar with gradients.
+        values: How many values it sums (pixels times channels); a scalar tensor.
     """
 
-    loss: Tensor
-    pixels: Tensor
+    total: Tensor
+    values: Tensor
 
 
 class EnhancerUpdate(NamedTuple):
@@ -52,6 +53,7 @@ class EnhancerTrainer:
         learning_rate: Of Adam.
         betas: Of Adam; the paper's are (0.5, 0.999).
         max_grad_norm: The gradient's norm is clipped here.
+        ranks: The processes that share the run; gradients are those of all their patches.
     """
 
     def __init__(
@@ -61,22 +63,16 @@ class EnhancerTrainer:
         learning_rate: float = 2e-4,
         betas: tuple[float, float] = (0.5, 0.999),
         max_grad_norm: float = 1.0,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.enhancer = enhancer
+        self.enhancer, self.ranks = enhancer, ranks
         self.learning_rate = learning_rate
         self.max_grad_norm = max_grad_norm
         self.optimizer = torch.optim.Adam(enhancer.parameters(), lr=learning_rate, betas=betas)
 
-    def step(self, loss: Tensor) -> EnhancerUpdate:
-        """One update from a loss that was computed with gradients."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return self._apply(loss.detach())
-
-    def _apply(self, loss: Tensor) -> EnhancerUpdate:
-        norm = nn.utils.clip_grad_norm_(self.enhancer.parameters(), self.max_grad_norm)
-        self.optimizer.step()
-        return EnhancerUpdate(loss, norm)
+    def step(self, error: ErrorSum) -> EnhancerUpdate:
+        """One update from the error of a batch; its loss is the mean over the batches of all processes."""
+        return self._accumulate(iter((error,)), error.values)
 
     def fit(
         self,
@@ -104,27 +100,28 @@ class EnhancerTrainer:
             One report an update.
         """
         if through_pictures:
-            losses = self._episode_losses(core, buffer, batch_size, generator)
+            errors = self._episode_errors(core, buffer, batch_size, generator)
         else:
-            losses = self._patch_losses(core, buffer, batch_size, generator)
+            errors = self._patch_errors(core, buffer, batch_size, generator)
         if accumulate:
-            return [self._accumulate(losses, buffer.pixels(core.geometry))]
-        return [self.step(batch.loss) for batch in itertools.islice(losses, updates)]
+            return [self._accumulate(errors, buffer.pixels(core.geometry) * core.shape[0])]
+        return [self.step(error) for error in itertools.islice(errors, updates)]
 
-    def _patch_losses(
+    def _patch_errors(
         self, core: HallucinationCore, buffer: EpisodeBuffer, batch_size: int, generator: torch.Generator
-    ) -> Iterator[WeightedLoss]:
+    ) -> Iterator[ErrorSum]:
         wanted = core.enhancer.needs_initial_patch
         for inputs, target, inside in buffer.patches(
-            core.geometry, batch_size, generator, initial_patch=wanted
+            core.geometry, batch_size, generator, initial_patch=wanted, ranks=self.ranks
         ):
-            yield WeightedLoss(patch_error(core.enhance(inputs), target, inside), inside.sum())
+            yield squared_error(core.enhance(inputs), target, inside)
 
-    def _episode_losses(
+    def _episode_errors(
         self, core: HallucinationCore, buffer: EpisodeBuffer, batch_size: int, generator: torch.Generator
-    ) -> Iterator[WeightedLoss]:
-        order = torch.randperm(buffer.rows, generator=generator).to(core.device)
-        for rows in torch.split(order, batch_size):
+    ) -> Iterator[ErrorSum]:
+        order = torch.randperm(buffer.rows * self.ranks.size, generator=generator)
+        for batch in torch.split(order, batch_size):
+            rows = self.ranks.own_of(batch, buffer.rows).to(core.device)
             core.reset(buffer.high_resolution[rows])
             steps = [
                 core.step_recorded(location, through_pictures=True) for location in buffer.locations[:, rows]
@@ -133,16 +130,21 @@ class EnhancerTrainer:
                 torch.cat([getattr(step, name) for step in steps])
                 for name in ("enhanced", "target", "inside")
             )
-            yield WeightedLoss(patch_error(enhanced, target, inside), inside.sum())
+            yield squared_error(enhanced, target, inside)
 
-    def _accumulate(self, losses: Iterator[WeightedLoss], pixels: Tensor) -> EnhancerUpdate:
+    def _accumulate(self, errors: Iterator[ErrorSum], values: Tensor) -> EnhancerUpdate:
+        """One update from the gradient of the mean over `values` values here and those of the others."""
         self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=pixels.device)
-        for batch in losses:
-            share = batch.loss * (batch.pixels / pixels)
+        everywhere = self.ranks.sum(values)
+        loss = torch.zeros((), device=values.device)
+        for error in errors:
+            share = error.total / everywhere
             share.backward()  # type: ignore[no-untyped-call]
-            total += share.detach()
-        return self._apply(total)
+            loss += share.detach()
+        self.ranks.sum_gradients(self.enhancer.parameters())
+        norm = nn.utils.clip_grad_norm_(self.enhancer.parameters(), self.max_grad_norm)
+        self.optimizer.step()
+        return EnhancerUpdate(self.ranks.sum(loss), norm)
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Use this learning rate from the next update on."""
@@ -158,8 +160,8 @@ class EnhancerTrainer:
         self.optimizer.load_state_dict(state)
 
 
-def patch_error(enhanced: Tensor, target: Tensor, inside: Tensor) -> Tensor:
-    """Mean squared error over the pixels inside the picture.
+def squared_error(enhanced: Tensor, target: Tensor, inside: Tensor) -> ErrorSum:
+    """The squared error over the pixels inside the picture.
 
     Args:
         enhanced: (N, C, h, w).
@@ -167,10 +169,15 @@ def patch_error(enhanced: Tensor, target: Tensor, inside: Tensor) -> Tensor:
         inside: bool, (N, 1, h, w).
 
     Returns:
-        A scalar; every pixel of the batch weighs the same, whichever patch it is in.
+        The sum and its number of values; every pixel of the batch weighs the same, whichever patch it is in.
     """
-    error = (enhanced - target).square() * inside
-    return error.sum() / (inside.sum() * enhanced.shape[1])
+    return ErrorSum(((enhanced - target).square() * inside).sum(), inside.sum() * enhanced.shape[1])
+
+
+def patch_error(enhanced: Tensor, target: Tensor, inside: Tensor) -> Tensor:
+    """Mean squared error over the pixels inside the picture, a scalar; see `squared_error`."""
+    error = squared_error(enhanced, target, inside)
+    return error.total / error.values
 
 
 def cosine_schedule(step: int, steps: int, peak: float, *, warmup: int = 0, floor: float = 0.0) -> float:
@@ -218,12 +225,12 @@ class Pretraining:
         """Take one step in every episode of the batch, and learn from it."""
         core = self.core
         if core.terminated:
-            core.reset(self.faces.next())
+            core.reset(self.faces.next())  # each process its own
         rate = cosine_schedule(self.done, self.updates, self.learning_rate, warmup=self.warmup)
         self.trainer.set_learning_rate(rate)
-        location = torch.randint(core.geometry.locations, (core.rows,), generator=self.generator)
+        location = self.trainer.ranks.randint(core.geometry.locations, core.rows, self.generator)
         step = core.step_recorded(location.to(core.device))
-        report = self.trainer.step(patch_error(step.enhanced, step.target, step.inside))
+        report = self.trainer.step(squared_error(step.enhanced, step.target, step.inside))
         self.done += 1
         return report
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.distributed import ALONE, Ranks
 from facehall_env.datasets import FaceDataset
 
 
@@ -22,24 +23,36 @@ class FaceBatches:
         batch_size: Faces a batch; a batch may span two epochs.
         seed: Seed of the order and of the flips.
         flip: Mirror each face left to right with probability 1/2.
+        ranks: The processes that share the batches; each reads only its own part of every batch.
 
     Raises:
-        ValueError: If the data set is empty or the batch size not positive.
+        ValueError: If the data set is empty, or the batch size not positive or not to be shared evenly.
     """
 
-    def __init__(self, dataset: FaceDataset, batch_size: int, *, seed: int = 0, flip: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: FaceDataset,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        flip: bool = False,
+        ranks: Ranks = ALONE,
+    ) -> None:
         if len(dataset) == 0:
             raise ValueError(f"the {dataset.split!r} split of {dataset.name!r} holds no faces to train on")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, but a batch holds at least one face")
         self.dataset, self.batch_size, self.seed, self.flip = dataset, batch_size, seed, flip
+        self._own = ranks.check("batch_size", batch_size)
+        self._first = ranks.rank * self._own
         self.seen = 0
         self._epoch = -1
         self._order: np.ndarray[Any, np.dtype[np.int64]] = np.empty(0, np.int64)
 
     def next(self) -> Tensor:
-        """The next batch: uint8, (batch_size, C, H, W), on the CPU."""
-        faces = np.stack([self._face(self.seen + i) for i in range(self.batch_size)])
+        """This process's part of the next batch: uint8, (batch_size / processes, C, H, W), on the CPU."""
+        start = self.seen + self._first
+        faces = np.stack([self._face(position) for position in range(start, start + self._own)])
         self.seen += self.batch_size
         return torch.from_numpy(faces).permute(0, 3, 1, 2).contiguous()
 
@@ -54,7 +67,7 @@ class FaceBatches:
         return face
 
     def state_dict(self) -> dict[str, int]:
-        """How many faces have been handed out."""
+        """How many faces have been handed out, to all processes together."""
         return {"seen": self.seen}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

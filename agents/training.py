@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from agents.callbacks import AtIteration, Validation
 from agents.checkpoints import CheckpointFolder
 from agents.configuration import Experiment
+from agents.distributed import ALONE, Ranks
 from agents.divergence import WORST_ERROR, LossWatch, verify_weights
 from agents.enhancement import EnhancerTrainer, EnhancerUpdate, Pretraining
 from agents.faces import FaceBatches
@@ -37,14 +38,16 @@ class TrainingRun:
     Args:
         experiment: What to do.
         resolved: The whole configuration as YAML, by which a folder knows its experiment again.
+        ranks: The processes that share the run. Batch sizes are those of all of them together; the first one
+            writes.
 
     Raises:
         ValueError: If the folder holds another experiment, or a setting is out of range.
         FileNotFoundError: If data or weights are missing.
     """
 
-    def __init__(self, experiment: Experiment, resolved: str) -> None:
-        self.experiment = experiment
+    def __init__(self, experiment: Experiment, resolved: str, ranks: Ranks = ALONE) -> None:
+        self.experiment, self.ranks = experiment, ranks
         self.folder = experiment.run.folder
         self._resolved = resolved
         self.logger: Logger
@@ -57,6 +60,7 @@ class TrainingRun:
             self.env,
             policy_kwargs=experiment.policy,
             seed=experiment.run.seed,
+            ranks=ranks,
             **experiment.agent,
         )
         if experiment.start_from is not None:
@@ -79,8 +83,12 @@ class TrainingRun:
             raise ValueError(
                 "pretraining.updates is set, but the enhancer has nothing to train: name a preset"
             )
-        trainer = EnhancerTrainer(self.enhancer, learning_rate=settings.learning_rate, betas=settings.betas)
-        faces = FaceBatches(self.task.dataset, settings.batch_size, seed=run.seed, flip=settings.flip)
+        trainer = EnhancerTrainer(
+            self.enhancer, learning_rate=settings.learning_rate, betas=settings.betas, ranks=self.ranks
+        )
+        faces = FaceBatches(
+            self.task.dataset, settings.batch_size, seed=run.seed, flip=settings.flip, ranks=self.ranks
+        )
         pretraining = Pretraining(
             self.task.core.replica(
                 reward="terminal", horizon=settings.horizon or self.experiment.env.horizon
@@ -107,6 +115,7 @@ class TrainingRun:
             run.validation_faces,
             every=run.validation_interval,
             measured=self._keep_best,
+            ranks=self.ranks,
         )
 
     def _keep_best(self, gain: float) -> None:
@@ -114,7 +123,8 @@ class TrainingRun:
         if self.best is None or gain > self.best:
             self.best = gain
             self._verify_weights("validation")
-            self.checkpoints.write_best(self._state())
+            if self.ranks.first:
+                self.checkpoints.write_best(self._state())
 
     def train(self) -> RecurrentReinforce:
         """Do what is left to do, and write the results.
@@ -125,6 +135,7 @@ class TrainingRun:
         Raises:
             DivergenceError: If learning came apart; the last checkpoint was good.
         """
+        self.ranks.wait()  # all have looked at the folder before the first one writes to it
         self._open()
         try:
             self._resume()
@@ -138,7 +149,8 @@ class TrainingRun:
 
     def _open(self) -> None:
         """Write down what is run, by what, and start the logs."""
-        self.logger = open_folder(self.folder, self._resolved)
+        first = self.ranks.first
+        self.logger = open_folder(self.folder, self._resolved) if first else Logger(None, [])
         self.agent.set_logger(self.logger)
 
     # --- phases
@@ -197,7 +209,7 @@ class TrainingRun:
                 total - agent.num_timesteps,
                 callback=callbacks,
                 reset_num_timesteps=False,
-                progress_bar=self.experiment.run.progress_bar,
+                progress_bar=self.experiment.run.progress_bar and self.ranks.first,
             )
             phase.verify()
         if self.validation is not None:
@@ -206,7 +218,9 @@ class TrainingRun:
         self._checkpoint()
 
     def _phase(self, name: str, done: int, total: int, *, bar: bool = True) -> _Phase:
-        return _Phase(self, name, done, total, bar=bar and self.experiment.run.progress_bar)
+        return _Phase(
+            self, name, done, total, bar=bar and self.experiment.run.progress_bar and self.ranks.first
+        )
 
     # --- on disk
     # ------------------------------------------------------------------------------------------------
@@ -223,7 +237,8 @@ class TrainingRun:
         return state
 
     def _checkpoint(self) -> None:
-        self.last_good = self.checkpoints.write(self._state())
+        if self.ranks.first:
+            self.last_good = self.checkpoints.write(self._state())
 
     def _verify_weights(self, phase: str) -> None:
         agent = self.agent
@@ -233,7 +248,7 @@ class TrainingRun:
         verify_weights(networks, phase, step, self.last_good)
 
     def _resume(self) -> None:
-        newest = self.checkpoints.read_newest()
+        newest = self.ranks.share(self.checkpoints.read_newest() if self.ranks.first else None)
         if newest is None:
             return
         path, state = newest
@@ -244,15 +259,19 @@ class TrainingRun:
         if self.pretraining is not None and self.pretraining_trainer is not None:
             self.pretraining.load_state_dict(state["pretraining"])
             self.pretraining_trainer.load_state_dict(state["pretraining_optimizer"])
-        print(f"going on from {path}")
+        if self.ranks.first:
+            print(f"going on from {path}")
 
     def _finish(self) -> None:
         budget = self.budget()
-        best = self.checkpoints.read_best() if self.experiment.run.select == "best" else None
+        wanted = self.ranks.first and self.experiment.run.select == "best"
+        best = self.ranks.share(self.checkpoints.read_best() if wanted else None)
         if best is not None:
             self.agent.load_training_state(best["agent"])
         budget["selected_timesteps"] = self.agent.num_timesteps
         budget["validation_psnr_gain"] = None if best is None else self.best
+        if not self.ranks.first:
+            return
         self.agent.save(self.folder / "agent.zip")
         if isinstance(self.enhancer, LocalEnhancementNetwork):
             self.enhancer.save(self.folder / "enhancer.safetensors")
@@ -278,6 +297,7 @@ class TrainingRun:
             "reinforcement_episodes": agent.num_timesteps // agent.core.horizon,
             "seconds": {name: round(value) for name, value in self.seconds.items()},
             "device": str(agent.device),
+            "processes": self.ranks.size,
             "precision": self.task.core.precision,
             "seed": self.experiment.run.seed,
             "start_from": self._origin(),

@@ -10,7 +10,7 @@ from torch import nn
 from toys import PATCH, SHAPE, ToyFaces, learned, same_weights, toy_agent, toy_enhancer, toy_env
 
 from agents.buffers import EpisodeBuffer
-from agents.enhancement import EnhancerTrainer, Pretraining, cosine_schedule, patch_error
+from agents.enhancement import EnhancerTrainer, Pretraining, cosine_schedule, patch_error, squared_error
 from agents.faces import FaceBatches, face_batch
 from agents.rollout import walk
 from agents.scripted import RandomPatch
@@ -164,7 +164,7 @@ def test_two_faces_can_be_learned_by_heart() -> None:
     for _ in range(100):
         core.reset(face_batch(faces, [0, 1]))
         step = core.step_recorded(middle)
-        losses.append(float(trainer.step(patch_error(step.enhanced, step.target, step.inside)).loss))
+        losses.append(float(trainer.step(squared_error(step.enhanced, step.target, step.inside)).loss))
     core.reset(face_batch(faces, [0, 1]))
     before = core.mse
     core.step(middle)
