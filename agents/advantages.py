@@ -7,12 +7,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from agents.distributed import ALONE, Ranks
+
 Baseline = Literal["scalar", "batch", "leave_one_out", "self_critical", "value"]
 
 
-def batch_mean(returns: Tensor) -> Tensor:
-    """The mean over the batch at every step; (T, N) to (T, N)."""
-    return returns.mean(dim=1, keepdim=True).expand_as(returns)
+def batch_mean(returns: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    """The mean over the batch, of all processes, at every step; (T, N) to (T, N)."""
+    return ranks.mean(returns.mean(dim=1, keepdim=True)).expand_as(returns)
 
 
 def leave_one_out(returns: Tensor, n_rollouts: int) -> Tensor:
@@ -30,14 +32,16 @@ def leave_one_out(returns: Tensor, n_rollouts: int) -> Tensor:
     return (others / (n_rollouts - 1)).view_as(returns)
 
 
-def unit_of(deviations: Tensor) -> Tensor:
+def unit_of(deviations: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """The standard deviation of returns from their baseline, to divide by; 1 where they do not differ.
 
     Args:
         deviations: Returns less their baseline, (T, N).
+        ranks: The processes that share the batch.
 
     Returns:
         A positive scalar.
     """
-    deviation = deviations.std(correction=0)
+    centred = deviations - ranks.mean(deviations.mean())
+    deviation = ranks.mean(centred.square().mean()).sqrt()
     return torch.where(deviation > 0, deviation, torch.ones_like(deviation))

@@ -161,6 +161,7 @@ _OF_THE_RUN = {
     "verbose",
     "seed",
     "device",
+    "ranks",
     "_init_setup_model",
 }
 

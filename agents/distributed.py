@@ -71,13 +71,15 @@ class Ranks:
         numbers = chosen - self.rank * count
         return numbers[(numbers >= 0) & (numbers < count)]
 
-    def rand(self, rows: int, generator: torch.Generator) -> Tensor:
-        """Uniform draws in [0, 1) for this process's own rows, (rows,), on the generator's device."""
-        return self.own(torch.rand(rows * self.size, generator=generator, device=generator.device))
+    def rand(self, rows: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+        """Uniform draws in [0, 1) for this process's own rows, (rows,)."""
+        return self.own(torch.rand(rows * self.size, generator=generator, device=device))
 
-    def randn(self, rows: int, columns: int, generator: torch.Generator) -> Tensor:
-        """Standard normal draws for this process's own rows, (rows, columns), on the generator's device."""
-        return self.own(torch.randn(rows * self.size, columns, generator=generator, device=generator.device))
+    def randn(
+        self, rows: int, columns: int, generator: torch.Generator | None, device: torch.device
+    ) -> Tensor:
+        """Standard normal draws for this process's own rows, (rows, columns)."""
+        return self.own(torch.randn(rows * self.size, columns, generator=generator, device=device))
 
     def randint(self, high: int, rows: int, generator: torch.Generator) -> Tensor:
         """Whole numbers in [0, high) for this process's own rows, int64, (rows,)."""
@@ -107,9 +109,8 @@ class Ranks:
             ]
         )
         dist.all_reduce(flat)
-        for parameter, part in zip(
-            parameters, flat.split([parameter.numel() for parameter in parameters]), strict=True
-        ):
+        sizes = [parameter.numel() for parameter in parameters]
+        for parameter, part in zip(parameters, torch.split(flat, sizes), strict=True):
             parameter.grad = part.view_as(parameter)
 
     def share(self, value: Any) -> Any:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agents.distributed import ALONE, Ranks
 from agents.policies import PolicyConfig, PolicyNetwork
 from facehall_env.patches import AffineLocations
 
@@ -128,12 +129,18 @@ class GaussianPolicyNetwork(PolicyNetwork):
         return self._mean(hidden), GaussianState(hidden, memory, state.last, initial, started)
 
     def choose(
-        self, parameters: Tensor, *, deterministic: bool, generator: torch.Generator | None = None
+        self,
+        parameters: Tensor,
+        *,
+        deterministic: bool,
+        generator: torch.Generator | None = None,
+        ranks: Ranks = ALONE,
     ) -> Tensor:
         """A point for every row, (N, 2), not yet confined to the square; its mean where deterministic."""
         if deterministic:
             return parameters
-        noise = torch.randn(parameters.shape, generator=generator, device=parameters.device)
+        rows, columns = parameters.shape
+        noise = ranks.randn(rows, columns, generator, parameters.device)
         return parameters + self.config.location_std * noise
 
     def remember(self, state: GaussianState, choice: Tensor) -> GaussianState:

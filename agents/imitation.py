@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agents.policies import PolicyConfig
+from agents.distributed import ALONE, Ranks
+from agents.policies import PolicyConfig, draw_place
 from agents.rollout import PolicyAgent
 from agents.scripted import ErrorMap
 from facehall_env.core import HallucinationCore
@@ -47,6 +48,7 @@ class Demonstration:
         temperature: Of `oracle_targets`.
         oracle_share: Probability that a step follows the oracle.
         generator: On the core's device.
+        ranks: The processes that share the episodes.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class Demonstration:
         temperature: float,
         oracle_share: float,
         generator: torch.Generator,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         self.agent, self.error_map = agent, error_map
         self.temperature, self.oracle_share, self.generator = temperature, oracle_share, generator
         self.targets: list[Tensor] = []
@@ -80,9 +84,9 @@ class Demonstration:
         if core.t == 0:
             self._most = error_map.amax(dim=(1, 2))
         target = oracle_targets(error_map, self.agent.network.config, self.temperature, self._most)
-        advised = torch.multinomial(target, 1, generator=self.generator).squeeze(1)
+        advised = draw_place(target, self.generator, self.ranks)
         chosen = self.agent.choose(core)
-        advise = torch.rand(core.rows, generator=self.generator, device=core.device) < self.oracle_share
+        advise = self.ranks.rand(core.rows, self.generator, core.device) < self.oracle_share
         place = torch.where(advise, advised, chosen)
         self.targets.append(target)
         return self.agent.follow(place)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agents.distributed import ALONE, Ranks
 from agents.heads import ConvHead, FlatHead
 from facehall_env.patches import PATCH_SIZE, StrideGrid
 
@@ -198,7 +199,12 @@ class PolicyNetwork(nn.Module, ABC):
 
     @abstractmethod
     def choose(
-        self, parameters: Tensor, *, deterministic: bool, generator: torch.Generator | None = None
+        self,
+        parameters: Tensor,
+        *,
+        deterministic: bool,
+        generator: torch.Generator | None = None,
+        ranks: Ranks = ALONE,
     ) -> Tensor:
         """A choice for every row, drawn, or the most likely one.
 
@@ -206,6 +212,7 @@ class PolicyNetwork(nn.Module, ABC):
             parameters: What `step` gave, (N, p).
             deterministic: The most likely choice instead of a draw.
             generator: Of the draws, on the network's device.
+            ranks: The processes that share the rows; the draws are those of all of them.
 
         Returns:
             (N, ...).
@@ -257,20 +264,49 @@ def mode(network: nn.Module, *, training: bool) -> Iterator[None]:
         network.train(before)
 
 
-def choose_place(logits: Tensor, *, deterministic: bool, generator: torch.Generator | None = None) -> Tensor:
+def choose_place(
+    logits: Tensor,
+    *,
+    deterministic: bool,
+    generator: torch.Generator | None = None,
+    ranks: Ranks = ALONE,
+) -> Tensor:
     """A place for every row.
 
     Args:
         logits: (N, places).
         deterministic: argmax instead of a draw.
         generator: Of the draws, on the logits' device.
+        ranks: The processes that share the rows; the draws are those of all of them.
 
     Returns:
         int64, (N,).
     """
     if deterministic:
         return logits.argmax(dim=1)
-    return torch.multinomial(logits.softmax(dim=1), 1, generator=generator).squeeze(1)
+    return draw_place(logits.softmax(dim=1), generator, ranks)
+
+
+def draw_place(
+    probabilities: Tensor, generator: torch.Generator | None = None, ranks: Ranks = ALONE
+) -> Tensor:
+    """Draw a place for every row from its probabilities, by one uniform number a row.
+
+    So what a row draws depends on its own probabilities and its place in the batch alone, and not on which
+    process has it.
+
+    Args:
+        probabilities: (N, places), positive.
+        generator: Of the draws, on the same device.
+        ranks: The processes that share the rows.
+
+    Returns:
+        int64, (N,).
+    """
+    cumulative = probabilities.cumsum(dim=1)
+    uniform = ranks.rand(len(probabilities), generator, probabilities.device)[:, None]
+    place = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
+    return place.squeeze(1).clamp_(max=probabilities.shape[1] - 1)  # the product may be rounded up
 
 
 class RecurrentPolicyNetwork(PolicyNetwork):
@@ -334,10 +370,15 @@ class RecurrentPolicyNetwork(PolicyNetwork):
         )
 
     def choose(
-        self, parameters: Tensor, *, deterministic: bool, generator: torch.Generator | None = None
+        self,
+        parameters: Tensor,
+        *,
+        deterministic: bool,
+        generator: torch.Generator | None = None,
+        ranks: Ranks = ALONE,
     ) -> Tensor:
         """A place for every row, int64, (N,), from logits."""
-        return choose_place(parameters, deterministic=deterministic, generator=generator)
+        return choose_place(parameters, deterministic=deterministic, generator=generator, ranks=ranks)
 
     def location(self, choice: Tensor) -> Tensor:
         """The environment's location of places, int64."""

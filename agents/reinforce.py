@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from agents.advantages import Baseline, batch_mean, leave_one_out, unit_of
 from agents.algorithm import CoreAlgorithm, Value, as_schedule, set_learning_rate
 from agents.buffers import EpisodeBuffer
+from agents.distributed import ALONE, Ranks
 from agents.enhancement import Coupling, EnhancerTrainer
 from agents.faces import FaceBatches
 from agents.imitation import Demonstration, imitation_loss
@@ -85,6 +86,8 @@ class RecurrentReinforce(CoreAlgorithm):
         seed: Of faces, draws and initial weights; None: drawn from the operating system.
         device: The environment's, for which None and ``"auto"`` stand; chosen freely only by `load` without
             one.
+        ranks: The processes that share the learning; `n_faces`, `imitation_faces` and batch sizes are those
+            of all of them together (see `agents.distributed`).
         _init_setup_model: As in Stable-Baselines3.
 
     Raises:
@@ -159,8 +162,10 @@ class RecurrentReinforce(CoreAlgorithm):
         verbose: int = 0,
         seed: int | None = 0,
         device: torch.device | str | None = None,
+        ranks: Ranks = ALONE,
         _init_setup_model: bool = True,
     ) -> None:
+        self.ranks = ranks
         for name, value, kind in (
             ("baseline", baseline, Baseline),
             ("coupling", coupling, Coupling),
@@ -291,12 +296,12 @@ class RecurrentReinforce(CoreAlgorithm):
         callback.on_rollout_start()
 
         def after_step() -> bool:
-            self.num_timesteps += self.buffer.rows
+            self.num_timesteps += self.buffer.rows * self.ranks.size
             callback.update_locals({"self": self, "dones": np.full(self.buffer.rows, self.core.terminated)})
             return callback.on_step()
 
         faces = self.faces.next().repeat_interleave(self.n_rollouts, dim=0)
-        explorer = PolicyAgent(self.policy, generator=self.generator, training=True)
+        explorer = PolicyAgent(self.policy, generator=self.generator, training=True, ranks=self.ranks)
         if not walk(self.core, explorer, faces, buffer=self.buffer, after_step=after_step):
             return False
         self.choices = torch.stack(explorer.chosen)
@@ -320,7 +325,7 @@ class RecurrentReinforce(CoreAlgorithm):
         ent_coef = self.ent_schedule(self._current_progress_remaining)
         returns, choices = self.buffer.returns(), self.choices
         advantages = returns - self._baseline(returns)
-        unit = unit_of(advantages) if self.normalize_advantage else torch.ones_like(returns[0, 0])
+        unit = unit_of(advantages, self.ranks) if self.normalize_advantage else torch.ones_like(returns[0, 0])
         self.optimizer.zero_grad(set_to_none=True)
         entropy_sum, value_loss_sum = torch.zeros(2, device=self.device)
         for rows in self._passes(self.buffer.rows):
@@ -335,16 +340,16 @@ class RecurrentReinforce(CoreAlgorithm):
                 value_loss = (advantage - values).square()
                 advantage = advantage - values.detach()
             loss = -advantage * log_prob - ent_coef * entropy + self.vf_coef * value_loss
-            (loss.sum() / returns.numel()).backward()  # type: ignore[no-untyped-call]
+            (loss.sum() / (returns.numel() * self.ranks.size)).backward()  # type: ignore[no-untyped-call]
             entropy_sum += entropy.detach().sum()
             value_loss_sum += value_loss.detach().sum()
         norm = self._step()
         if self.baseline == "scalar":
-            self.baseline_values.lerp_(returns.mean(dim=1), self.vf_coef)
+            self.baseline_values.lerp_(self.ranks.mean(returns.mean(dim=1)), self.vf_coef)
         self._n_updates += 1
         self._log_update(
-            entropy=entropy_sum / returns.numel(),
-            value_loss=value_loss_sum / returns.numel(),
+            entropy=self.ranks.mean(entropy_sum / returns.numel()),
+            value_loss=self.ranks.mean(value_loss_sum / returns.numel()),
             gradient_norm=norm,
             return_unit=unit,
             ent_coef=ent_coef,
@@ -374,11 +379,12 @@ class RecurrentReinforce(CoreAlgorithm):
             return self.baseline_values[:, None].expand_as(returns)
         if self.baseline == "self_critical":
             return self._greedy_returns().repeat_interleave(self.n_rollouts, dim=1)
-        return batch_mean(returns)
+        return batch_mean(returns, self.ranks)
 
     def _greedy_returns(self) -> Tensor:
         """The returns of the argmax policy on the faces of the buffer, one episode each; (T, n_faces)."""
-        buffer = EpisodeBuffer(self.core.horizon, self.n_faces, self.core.shape, self.device)
+        own = self.n_faces // self.ranks.size
+        buffer = EpisodeBuffer(self.core.horizon, own, self.core.shape, self.device)
         faces = self.buffer.high_resolution[:: self.n_rollouts]
         walk(self.core, PolicyAgent(self.policy, deterministic=True), faces, buffer=buffer)
         return buffer.returns()
@@ -388,13 +394,16 @@ class RecurrentReinforce(CoreAlgorithm):
         return (slice(start, start + self.rows_per_pass) for start in range(0, rows, self.rows_per_pass))
 
     def _step(self) -> Tensor:
-        """Clip the policy's gradient and follow it; returns its norm before clipping."""
+        """Clip the policy's gradient, that of all processes, and follow it; returns its norm before."""
+        self.ranks.sum_gradients(self.policy.parameters())
         norm = nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         self.optimizer.step()
         return norm
 
     def _log_update(self, *, value_loss: Tensor, **train: Tensor | float) -> None:
-        for name, value in describe(self.buffer).items():
+        episodes = describe(self.buffer)
+        means = self.ranks.mean(torch.tensor(list(episodes.values()))).tolist()
+        for name, value in zip(episodes, means, strict=True):
             self.logger.record(f"rollout/{name}", value)
         if self.baseline == "value":
             train["value_loss"] = value_loss
@@ -426,26 +435,31 @@ class RecurrentReinforce(CoreAlgorithm):
         """
         self._require_places()
         demonstration = Demonstration(
-            PolicyAgent(self.policy, generator=self.generator),
+            PolicyAgent(self.policy, generator=self.generator, ranks=self.ranks),
             ErrorMap(self.oracle),
             temperature=self.imitation_temperature,
             oracle_share=1.0 - self.imitated / max(1, self.imitation_updates),
             generator=self.generator,
+            ranks=self.ranks,
         )
-        buffer = EpisodeBuffer(self.core.horizon, self.imitation_faces, self.core.shape, self.device)
+        own = self.imitation_faces // self.ranks.size
+        buffer = EpisodeBuffer(self.core.horizon, own, self.core.shape, self.device)
         walk(self.core, demonstration, self.imitation_batches.next(), buffer=buffer)
         places, targets = torch.stack(demonstration.places), torch.stack(demonstration.targets)
         set_learning_rate(self.optimizer, self.imitation_learning_rate)
         losses = []
         for _ in range(self.imitation_epochs):
-            order = torch.randperm(buffer.rows, generator=self.order_generator).to(self.device)
-            for rows in torch.split(order, self.imitation_rows):
-                logits, _ = self.policy.evaluate(buffer.pictures[:, rows].float(), places[:, rows])
-                loss = imitation_loss(logits, targets[:, rows])
+            order = torch.randperm(self.imitation_faces, generator=self.order_generator)
+            for batch in torch.split(order, self.imitation_rows):
+                rows = self.ranks.own_of(batch, own).to(self.device)
                 self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss = torch.zeros((), device=self.device)
+                if len(rows):
+                    logits, _ = self.policy.evaluate(buffer.pictures[:, rows].float(), places[:, rows])
+                    loss = imitation_loss(logits, targets[:, rows]) * (len(rows) / len(batch))
+                    loss.backward()  # type: ignore[no-untyped-call]
                 self._step()
-                losses.append(loss.detach())
+                losses.append(self.ranks.sum(loss))
         self.imitated += 1
         return torch.stack(losses).mean()
 
@@ -458,6 +472,11 @@ class RecurrentReinforce(CoreAlgorithm):
         if self.imitation_updates:
             self._require_places()
         if self.policy.NORMALIZES_BATCHES:
+            if self.ranks.size > 1:
+                raise ValueError(
+                    f"head {self.policy.config.head!r} normalises by the mean and variance of a batch, which "
+                    "several processes would each take of their own part: train it in one process"
+                )
             rows = self.n_faces * self.n_rollouts
             if rows < 2 or self.rows_per_pass < rows:
                 raise ValueError(
@@ -478,9 +497,11 @@ class RecurrentReinforce(CoreAlgorithm):
         positions = self.positions()
         super()._attach(tasks)
         core, faces = self.core, self.task.dataset
-        self.buffer = EpisodeBuffer(core.horizon, self.n_faces * self.n_rollouts, core.shape, self.device)
-        self.faces = FaceBatches(faces, self.n_faces, seed=self.seed, flip=self.flip)
-        self.imitation_batches = FaceBatches(faces, self.imitation_faces, seed=self.seed + 1, flip=self.flip)
+        own = self.ranks.check("n_faces", self.n_faces)
+        self.buffer = EpisodeBuffer(core.horizon, own * self.n_rollouts, core.shape, self.device)
+        share: Any = {"flip": self.flip, "ranks": self.ranks}
+        self.faces = FaceBatches(faces, self.n_faces, seed=self.seed, **share)
+        self.imitation_batches = FaceBatches(faces, self.imitation_faces, seed=self.seed + 1, **share)
         self.load_positions(positions)
         if self.baseline_values.shape != (core.horizon,):
             self.baseline_values = torch.zeros(core.horizon, device=self.device)
@@ -508,6 +529,7 @@ class RecurrentReinforce(CoreAlgorithm):
                 learning_rate=self.enhancer_learning_rate,
                 betas=self.enhancer_betas,
                 max_grad_norm=self.max_grad_norm,
+                ranks=self.ranks,
             )
 
     # --- what has been learned ---

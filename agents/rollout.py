@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from agents.buffers import EpisodeBuffer
+from agents.distributed import ALONE, Ranks
 from agents.policies import PolicyNetwork, mode
 from agents.scripted import CoreAgent
 from facehall_env.core import HallucinationCore
@@ -24,6 +25,7 @@ class PolicyAgent:
         deterministic: Make the most likely choice (argmax) instead of drawing one.
         generator: Of the draws, on the network's device.
         training: Normalise by the statistics of the batch, where the network does that in training.
+        ranks: The processes that share the episodes.
     """
 
     def __init__(
@@ -33,7 +35,9 @@ class PolicyAgent:
         deterministic: bool = False,
         generator: torch.Generator | None = None,
         training: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         self.network, self.deterministic, self.generator = network, deterministic, generator
         self.training = training
         self.chosen: list[Tensor] = []
@@ -52,7 +56,9 @@ class PolicyAgent:
         """Look at the current pictures and make a choice for each, (N, ...): a place of the grid, say."""
         with mode(self.network, training=self.training):
             parameters, self.state = self.network.step(core.current, self.state)
-        return self.network.choose(parameters, deterministic=self.deterministic, generator=self.generator)
+        return self.network.choose(
+            parameters, deterministic=self.deterministic, generator=self.generator, ranks=self.ranks
+        )
 
     def follow(self, choice: Tensor) -> Tensor:
         """Remember that `choice` (N, ...) was made, by whomever; its location, int64, (N,)."""

@@ -192,10 +192,10 @@ class TrainingRun:
                     self.logger.record("imitation/loss", float(loss))
                     phase.log(agent.imitated, loss=f"{float(loss):.4f}")
                 phase.checkpoint_if_due()
-        self._checkpoint()
         if self.validation is not None:
             self.validation.measure(agent.policy, self.logger)
             self.logger.dump(agent.num_timesteps)
+        self._checkpoint()  # after measuring: who goes on from here knows whether this was the best
 
     def _learn(self) -> None:
         agent, total = self.agent, self.experiment.total_timesteps

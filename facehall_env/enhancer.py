@@ -235,7 +235,7 @@ class LocalEnhancementNetwork(nn.Module):
             features = self.picture_features(inputs.picture.flatten(1))
             if "location" in config.extra_inputs:
                 features = torch.cat((features, inputs.centre.to(features.dtype)), dim=1)
-            layers.append(self.global_map(features).view(n, -1, h, w).to(patch.dtype))
+            layers.append(self.global_map(features).view(n, config.channels, h, w).to(patch.dtype))
         if "coordinates" in config.extra_inputs:
             centre = inputs.centre.view(n, 2, 1, 1)
             layers.append((centre[:, :1] + self._rows).expand(n, 1, h, w))
