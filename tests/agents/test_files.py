@@ -69,7 +69,16 @@ def test_the_file_holds_json_and_safetensors_alone(agent: RecurrentReinforce, tm
 
 def test_every_argument_that_learning_depends_on_is_written() -> None:
     arguments = set(inspect.signature(RecurrentReinforce.__init__).parameters) - {"self"}
-    apart = {"policy", "env", "policy_kwargs", "stats_window_size", "tensorboard_log", "verbose", "device"}
+    apart = {
+        "policy",
+        "env",
+        "policy_kwargs",
+        "stats_window_size",
+        "tensorboard_log",
+        "verbose",
+        "device",
+        "ranks",
+    }
     assert arguments - apart - {"_init_setup_model"} == set(RecurrentReinforce.HYPERPARAMETERS)
 
 
