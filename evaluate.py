@@ -1,15 +1,17 @@
-"""Measure a training run: ``python evaluate.py measure --run runs/demo``."""
+"""Measure a training run: ``python evaluate.py measure --run runs/demo``; or watch it: ``rollout``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import auto_cli
 
 from agents.evaluation import METHODS, Method
 from agents.measurement import Measurement, measure_baseline, measure_bicubic
 from agents.records import load_records, make_table
+from agents.visualisation.rollout import Rollout, draw_rollout
 from facehall_env.datasets import load_dataset
 from facehall_env.resample import PROTOCOLS, ProtocolName
 
@@ -126,10 +128,71 @@ def baseline(
     print(f"records: {path}")
 
 
+def rollout(
+    agent: str,
+    output: Path,
+    env_id: str | None = None,
+    episodes: int = 5,
+    faces: tuple[int, ...] = (),
+    split: str = "test",
+    root: str | None = None,
+    enhancer: str | None = None,
+    deterministic: bool = True,
+    seed: int = 0,
+    env: dict[str, Any] | None = None,
+    wrappers: dict[str, dict[str, Any]] | None = None,
+    summary_faces: int = 256,
+    batch_size: int = 32,
+    fps: float = 2.0,
+    progress_bar: bool = True,
+) -> None:
+    """Watch an agent: film strips, videos, curves, where it looks, and a page to step through episodes.
+
+    Args:
+        agent: random_patch, raster_scan or greedy_oracle; a run folder or an agent file that train_agent.py
+            wrote; or a zip of PPO, A2C, RecurrentPPO or MaskablePPO. The latter hold pickled objects, which
+            can run any code when they are loaded: open only files that you trust.
+        output: The folder to write to.
+        env_id: The environment, such as FaceHallucination-Synthetic-x4; by default the run folder's.
+        episodes: How many faces, evenly spread over the split.
+        faces: Indices of the faces instead.
+        split: train, val or test.
+        root: Where the pictures lie, if not where the run found them.
+        enhancer: A preset, a weight file or a run folder; by default the agent's own, or the identity for
+            agents that have none.
+        deterministic: Take the most likely place; false: draw one.
+        seed: Of the draws.
+        env: More arguments of the environment, as {protocol: torch7}; a run folder's are known.
+        wrappers: Wrappers that a Stable-Baselines3 agent was trained in, from the inside out, with their
+            arguments, as {StrideGridLocation: {stride: 4}}.
+        summary_faces: How many faces the picture of where it looks is made of; 0 for none.
+        batch_size: Episodes side by side.
+        fps: Frames a second of the videos.
+        progress_bar: Show one.
+    """
+    watched = Rollout(agent, env_id, split, root, enhancer, deterministic, seed, env or {}, wrappers or {})
+    traces = draw_rollout(
+        watched,
+        output,
+        episodes=episodes,
+        faces=faces,
+        summary_faces=summary_faces,
+        batch_size=batch_size,
+        fps=fps,
+        progress_bar=progress_bar,
+    )
+    for trace in traces:
+        print(
+            f"face {trace.index}: {trace.psnr[0]:.2f} dB -> {trace.psnr[-1]:.2f} dB, "
+            f"covered {trace.coverage[-1]:.0%}"
+        )
+    print(f"step through them: {output / 'index.html'}")
+
+
 def main() -> int:
     """Run the sub-command that was asked for."""
     try:
-        commands = {"measure": measure, "baseline": baseline, "bicubic": bicubic}
+        commands = {"measure": measure, "baseline": baseline, "bicubic": bicubic, "rollout": rollout}
         auto_cli(commands, prog="evaluate.py", as_positional=False)
     except (ValueError, FileNotFoundError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)

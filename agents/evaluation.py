@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from agents.baselines.contract import Hallucinator
 from agents.faces import face_batch
 from agents.reinforce import RecurrentReinforce
-from agents.rollout import PolicyAgent, distinct_places, walk
+from agents.rollout import PolicyAgent, Recorder, distinct_places, walk
 from agents.scripted import CoreAgent, GreedyOracle, RandomPatch, RasterScan
 from facehall_env.core import HallucinationCore, to_uint8, to_unit
 from facehall_env.datasets import FaceDataset
@@ -114,7 +114,7 @@ def measure_split(
         if chooser is None:
             core.reset(faces)
             return to_unit(core.current), {}
-        recorder = _Recorder(chooser)
+        recorder = Recorder(chooser)
         walk(core, recorder, faces)
         places = distinct_places(torch.stack(recorder.locations), core.shape[2])
         looked = {"coverage": core.coverage.tolist(), "distinct_places": places.tolist()}
@@ -209,24 +209,6 @@ def _batches(size: int, batch_size: int, progress: str | None) -> Iterator[range
             indices = range(start, min(size, start + batch_size))
             yield indices
             bar.update(len(indices))
-
-
-class _Recorder:
-    """Passes an agent's choices on and remembers them."""
-
-    def __init__(self, agent: CoreAgent | None) -> None:
-        self.agent = agent
-        self.locations: list[Tensor] = []
-
-    def begin(self, core: HallucinationCore) -> None:
-        if self.agent is not None:
-            self.agent.begin(core)
-
-    def select(self, core: HallucinationCore) -> Tensor:
-        assert self.agent is not None
-        location = self.agent.select(core)
-        self.locations.append(location)
-        return location
 
 
 def budget_in_words(folder: Path) -> str:

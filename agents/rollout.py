@@ -19,6 +19,7 @@ class PolicyAgent:
 
     Attributes:
         chosen: What was chosen at every step so far, in the policy's own terms, each (N, ...).
+        parameters: Of the distribution that the last choice was made from, (N, p); None at the start.
 
     Args:
         network: The policy.
@@ -41,11 +42,12 @@ class PolicyAgent:
         self.network, self.deterministic, self.generator = network, deterministic, generator
         self.training = training
         self.chosen: list[Tensor] = []
+        self.parameters: Tensor | None = None
 
     def begin(self, core: HallucinationCore) -> None:
         """Forget the episodes before."""
         self.state = self.network.initial_state(core.rows)
-        self.chosen = []
+        self.chosen, self.parameters = [], None
 
     def select(self, core: HallucinationCore) -> Tensor:
         """Look at the current pictures, choose, and remember the choice."""
@@ -56,6 +58,7 @@ class PolicyAgent:
         """Look at the current pictures and make a choice for each, (N, ...): a place of the grid, say."""
         with mode(self.network, training=self.training):
             parameters, self.state = self.network.step(core.current, self.state)
+        self.parameters = parameters
         return self.network.choose(
             parameters, deterministic=self.deterministic, generator=self.generator, ranks=self.ranks
         )
@@ -65,6 +68,32 @@ class PolicyAgent:
         self.state = self.network.remember(self.state, choice)
         self.chosen.append(choice)
         return self.network.location(choice)
+
+
+class Recorder:
+    """Passes an agent's choices on and remembers them.
+
+    Args:
+        agent: Who chooses.
+
+    Attributes:
+        locations: Of every step so far, int64, (N,) each.
+    """
+
+    def __init__(self, agent: CoreAgent) -> None:
+        self.agent = agent
+        self.locations: list[Tensor] = []
+
+    def begin(self, core: HallucinationCore) -> None:
+        """Forget the episodes before."""
+        self.locations = []
+        self.agent.begin(core)
+
+    def select(self, core: HallucinationCore) -> Tensor:
+        """The agent's choice."""
+        location = self.agent.select(core)
+        self.locations.append(location)
+        return location
 
 
 def walk(

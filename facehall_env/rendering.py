@@ -56,6 +56,8 @@ def magnify(picture: Pixels, factor: int) -> Pixels:
 def outline(frame: Pixels, box: NDArray[np.integer], colour: Colour, thickness: int, dash: int = 0) -> None:
     """Draw a box's border, dashed or not, into a frame: just inside the box, as far as it lies in the frame.
 
+    Dashes have their places in the frame, so that boxes upon each other do not fill each other's gaps.
+
     Args:
         frame: uint8, (H, W, 3).
         box: Top, left, height and width in the frame's pixels.
@@ -70,7 +72,8 @@ def outline(frame: Pixels, box: NDArray[np.integer], colour: Colour, thickness: 
     border = np.ones(inside.shape[:2], dtype=bool)
     border[thickness:-thickness, thickness:-thickness] = False
     if dash:
-        border &= np.indices(border.shape).sum(axis=0) // dash % 2 == 0
+        row, column = np.indices(border.shape)
+        border &= (row + rows.start + column + columns.start) // dash % 2 == 0
     inside[border] = colour
 
 
@@ -95,8 +98,14 @@ def draw_boxes(picture: Pixels, boxes: NDArray[np.integer], enlarge: int) -> Pix
     return frame
 
 
-def error_colours(levels: NDArray[np.number]) -> Pixels:
-    """Absolute errors as colours from black over violet to yellow, the same in every frame.
+def heat_colours(values: NDArray[np.floating]) -> Pixels:
+    """Values in [0, 1], (H, W), as colours from black over violet to yellow: uint8, (H, W, 3)."""
+    scaled = np.clip(np.round(values * 255.0), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO)[:, :, ::-1], dtype=np.uint8)
+
+
+def error_colours(levels: NDArray[np.floating]) -> Pixels:
+    """Absolute errors as colours, the same ones in every frame.
 
     Args:
         levels: Gray levels of error, (H, W); what exceeds `ERROR_RANGE` looks like it.
@@ -104,8 +113,7 @@ def error_colours(levels: NDArray[np.number]) -> Pixels:
     Returns:
         uint8, (H, W, 3).
     """
-    scaled = np.clip(np.round(levels * (255.0 / ERROR_RANGE)), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO)[:, :, ::-1], dtype=np.uint8)
+    return heat_colours(levels / ERROR_RANGE)
 
 
 def render_frame(
@@ -152,7 +160,7 @@ def render_frame(
             f"boxes are integers (t, 4): top, left, height, width; not {boxes.dtype} {boxes.shape}"
         )
 
-    enlarge = max(1, -(-_PANEL // max(height, width)))
+    enlarge = enlargement(height, width)
     error = np.abs(current.astype(np.int16) - high).mean(axis=2)
     panels = {
         f"Low resolution, {low.shape[1]} x {low.shape[0]}": magnify(rgb(low), scale * enlarge),
@@ -160,25 +168,51 @@ def render_frame(
         f"High resolution, {width} x {height}": magnify(rgb(high), enlarge),
         "Absolute error": magnify(error_colours(error), enlarge),
     }
-    letters = lettering(14)
-    cell = max(width * enlarge, _PANEL)
-    top = letters.line + _GAP // 2
-    below = top + height * enlarge + _GAP // 2
-    columns = len(panels) * (cell + _GAP) + _GAP
-    rows = below + _BAR + letters.line + _GAP // 2
-    sheet = Image.new("RGB", (columns + columns % 2, rows + rows % 2), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for column, (name, panel) in enumerate(panels.items()):
-        left = _GAP + column * (cell + _GAP)
-        draw.text((left + cell // 2, _GAP // 2), name, INK, letters.font, anchor="ma")
-        sheet.paste(Image.fromarray(panel), (left + (cell - width * enlarge) // 2, top))
-    _colour_bar(sheet, draw, letters, left, below, cell)
     status = (
         f"step {len(boxes)} of {horizon}      PSNR {psnr:.2f} dB  (input {psnr_input:.2f} dB)"
         f"      covered {coverage:.0%}"
     )
-    draw.text((_GAP, below + _BAR), status, INK, lettering(16).font)
+    return panel_row(panels, status, {"Absolute error": ("0", f"{ERROR_RANGE // 2}", f"{ERROR_RANGE}+")})
+
+
+def panel_row(
+    panels: Mapping[str, Pixels], status: str, bars: Mapping[str, tuple[str, str, str]] | None = None
+) -> Pixels:
+    """Pictures side by side with their names above and a line of text below.
+
+    Args:
+        panels: By name, pictures of one size, uint8, (h, w, 3).
+        status: The line.
+        bars: For the panels in `heat_colours`, by name, what the lower end, the middle and the upper end of
+            the colours mean.
+
+    Returns:
+        uint8, (rows, columns, 3), both even; they depend on the panels' number and size, and on whether there
+        are bars.
+    """
+    letters = lettering(14)
+    height, width = next(iter(panels.values())).shape[:2]
+    cell = max(width, _PANEL)
+    top = letters.line + _GAP // 2
+    below = top + height + _GAP // 2
+    columns = len(panels) * (cell + _GAP) + _GAP
+    line = below + (_BAR + letters.line if bars else 0)
+    rows = line + lettering(16).line + _GAP // 2
+    sheet = Image.new("RGB", (columns + columns % 2, rows + rows % 2), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_GAP, line), status, INK, lettering(16).font)
+    for column, (name, panel) in enumerate(panels.items()):
+        left = _GAP + column * (cell + _GAP)
+        draw.text((left + cell // 2, _GAP // 2), name, INK, letters.font, anchor="ma")
+        sheet.paste(Image.fromarray(panel), (left + (cell - width) // 2, top))
+        if bars and name in bars:
+            _colour_bar(sheet, draw, letters, left, below, cell, bars[name])
     return np.asarray(sheet)
+
+
+def enlargement(height: int, width: int) -> int:
+    """By how much a picture is enlarged so that a person sees it well: its longer side reaches 240 pixels."""
+    return max(1, -(-_PANEL // max(height, width)))
 
 
 def _checked(pictures: Mapping[str, Pixels], name: str) -> Pixels:
@@ -193,11 +227,16 @@ def _checked(pictures: Mapping[str, Pixels], name: str) -> Pixels:
 
 
 def _colour_bar(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, letters: Lettering, left: int, top: int, width: int
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    letters: Lettering,
+    left: int,
+    top: int,
+    width: int,
+    labels: tuple[str, str, str],
 ) -> None:
-    """What the error's colours mean, in gray levels."""
-    ramp = np.broadcast_to(np.linspace(0.0, ERROR_RANGE, width), (_BAR, width))
-    sheet.paste(Image.fromarray(error_colours(ramp)), (left, top))
-    labels = ((0, "0", "la"), (width // 2, f"{ERROR_RANGE // 2}", "ma"), (width, f"{ERROR_RANGE}+", "ra"))
-    for x, text, anchor in labels:
+    """What the colours mean."""
+    ramp = np.broadcast_to(np.linspace(0.0, 1.0, width), (_BAR, width))
+    sheet.paste(Image.fromarray(heat_colours(ramp)), (left, top))
+    for x, text, anchor in zip((0, width // 2, width), labels, ("la", "ma", "ra"), strict=True):
         draw.text((left + x, top + _BAR + 2), text, INK, letters.font, anchor=anchor)

@@ -1,0 +1,103 @@
+"""Opening whoever is to be watched, and recording the episodes: one way for cores, one for environments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.faces import face_batch
+from agents.reinforce import RecurrentReinforce
+from agents.rollout import PolicyAgent, Recorder, walk
+from agents.scripted import CoreAgent, GreedyOracle, RandomPatch, RasterScan
+from agents.visualisation.trace import EpisodeTrace, record_traces
+from facehall_env.core import HallucinationCore
+from facehall_env.datasets import FaceDataset
+from facehall_env.enhancer import load_enhancer
+from facehall_env.env import FaceHallucinationEnv
+
+SCRIPTED: Final = ("random_patch", "raster_scan", "greedy_oracle")
+
+
+class Looker(Protocol):
+    """An agent in its environment, to be watched."""
+
+    def traces(self, indices: Sequence[int]) -> list[EpisodeTrace]:
+        """One recorded episode of each of these faces."""
+
+    def locations(self, indices: Sequence[int]) -> NDArray[np.int64]:
+        """Only where it looks: (T, N)."""
+
+
+class CoreLooker:
+    """An agent that chooses for a whole core at once.
+
+    Args:
+        core: Where the episodes run.
+        dataset: The faces.
+        agent: Who chooses.
+    """
+
+    def __init__(self, core: HallucinationCore, dataset: FaceDataset, agent: CoreAgent) -> None:
+        self.core, self.dataset, self.agent = core, dataset, agent
+
+    def traces(self, indices: Sequence[int]) -> list[EpisodeTrace]:
+        """One recorded episode of each of these faces."""
+        return record_traces(self.core, self.agent, face_batch(self.dataset, list(indices)), indices)
+
+    def locations(self, indices: Sequence[int]) -> NDArray[np.int64]:
+        """Only where it looks: (T, N)."""
+        recorder = Recorder(self.agent)
+        walk(self.core, recorder, face_batch(self.dataset, list(indices)))
+        return torch.stack(recorder.locations).cpu().numpy()
+
+
+def scripted_looker(name: str, env: FaceHallucinationEnv, seed: int) -> CoreLooker:
+    """One of `SCRIPTED`; `seed` is that of random locations."""
+    agents: dict[str, CoreAgent] = {
+        "random_patch": RandomPatch(seed),
+        "raster_scan": RasterScan(),
+        "greedy_oracle": GreedyOracle(),
+    }
+    return CoreLooker(env.core, env.task.dataset, agents[name])
+
+
+def reinforce_looker(
+    path: Path, env: FaceHallucinationEnv, *, deterministic: bool, seed: int, keep_enhancer: bool
+) -> CoreLooker:
+    """An agent of `RecurrentReinforce`.
+
+    Args:
+        path: What its `save` wrote.
+        env: The environment.
+        deterministic: Take the most likely place instead of drawing one.
+        seed: Of the draws.
+        keep_enhancer: Leave the environment's enhancer alone, instead of attaching the agent's.
+
+    Raises:
+        ValueError: If the agent was made for other pictures or patches, or no enhancer was saved with it and
+            the environment's shall not be kept.
+    """
+    agent = RecurrentReinforce.load(path, device=env.core.device)
+    config, core = agent.policy.config, env.core
+    made = (config.channels, config.height, config.width), (config.patch_height, config.patch_width)
+    if made != (core.shape, core.patch_size):
+        raise ValueError(
+            f"{path} was trained on pictures {made[0]} and patches {made[1]} (channels, rows, columns), but "
+            f"this environment has {core.shape} and {core.patch_size}"
+        )
+    if not keep_enhancer:
+        beside = path.parent / "enhancer.safetensors"  # what a training run writes
+        if agent.enhancer is not None:
+            env.set_enhancer(agent.enhancer)
+        elif beside.is_file():
+            env.set_enhancer(load_enhancer(beside).eval())
+        else:
+            raise ValueError(f"{path} was saved without its enhancer: name one with --enhancer")
+    generator = torch.Generator(agent.device).manual_seed(seed)
+    policy = PolicyAgent(agent.policy, deterministic=deterministic, generator=generator)
+    return CoreLooker(core, env.task.dataset, policy)
