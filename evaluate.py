@@ -189,11 +189,21 @@ def rollout(
     print(f"step through them: {output / 'index.html'}")
 
 
+def _underscored(words: list[str]) -> list[str]:
+    """The command line with ``--env-id`` written as ``--env_id``, so that both spellings are read."""
+    written = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        option = "--" + name[2:].replace("-", "_")
+        written.append((option if name.startswith("--") else name) + equals + value)
+    return written
+
+
 def main() -> int:
     """Run the sub-command that was asked for."""
     try:
         commands = {"measure": measure, "baseline": baseline, "bicubic": bicubic, "rollout": rollout}
-        auto_cli(commands, prog="evaluate.py", as_positional=False)
+        auto_cli(commands, args=_underscored(sys.argv[1:]), prog="evaluate.py", as_positional=False)
     except (ValueError, FileNotFoundError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2

@@ -25,7 +25,7 @@ from agents.visualisation.stable_baselines import (
 from agents.visualisation.strip import trace_strip
 from agents.visualisation.trace import EpisodeTrace
 from agents.visualisation.video import save_video, trace_frames
-from facehall_env import wrappers
+from facehall_env import ENV_IDS, wrappers
 from facehall_env.env import FaceHallucinationEnv
 from facehall_env.task import named_enhancer
 
@@ -46,8 +46,8 @@ class Rollout:
         deterministic: The most likely place instead of a draw.
         seed: Of the draws.
         env: More arguments of the environment, by name; a run folder's are known.
-        wrappers: Wrappers of `facehall_env.wrappers` that an agent of Stable-Baselines3 was trained in, from
-            the inside out: by name, their arguments.
+        wrappers: Wrappers of `facehall_env.wrappers` and `gymnasium.wrappers` that an agent of
+            Stable-Baselines3 was trained in, from the inside out: by name, their arguments.
     """
 
     agent: str
@@ -68,6 +68,9 @@ class Rollout:
             FileNotFoundError: If a file is missing.
         """
         path = None if self.agent in SCRIPTED else _agent_file(self.agent)
+        sb3 = path is not None and is_stable_baselines(path)
+        if self.wrappers and not sb3:
+            raise ValueError(f"{self.agent} needs no wrappers: only agents of Stable-Baselines3 know them")
         env = self._make_environment(None if path is None else path.parent)
         if self.enhancer is not None:
             env.set_enhancer(
@@ -76,7 +79,7 @@ class Rollout:
         looker: Looker
         if path is None:
             looker = scripted_looker(self.agent, env, self.seed)
-        elif is_stable_baselines(path):
+        elif sb3:
             model = load_stable_baselines(path, env.core.device)
             looker = StableBaselinesLooker(
                 model, self._wrapped(env), deterministic=self.deterministic, seed=self.seed
@@ -115,16 +118,21 @@ class Rollout:
             raise ValueError(f"which environment shall {self.agent} be watched in? Name it with --env-id")
         if self.root is not None:
             arguments["root"] = self.root
+        if env_id not in ENV_IDS:
+            raise ValueError(f"env_id is {env_id!r}, but it must be one of {', '.join(ENV_IDS)}")
         made = gym.make(env_id, split=self.split, disable_env_checker=True, **arguments).unwrapped
-        if not isinstance(made, FaceHallucinationEnv):
-            raise ValueError(f"{env_id} is no FaceHallucination environment, whose episodes can be watched")
+        assert isinstance(made, FaceHallucinationEnv)
         return made
 
     def _wrapped(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
         for name, arguments in self.wrappers.items():
-            if name not in wrappers.__all__:
-                raise ValueError(f"there is no wrapper {name!r}; there are {', '.join(wrappers.__all__)}")
-            env = getattr(wrappers, name)(env, **arguments)
+            home = next((module for module in (wrappers, gym.wrappers) if name in module.__all__), None)
+            if home is None:
+                raise ValueError(
+                    f"there is no wrapper {name!r}; there are {', '.join(wrappers.__all__)} and those of "
+                    "gymnasium.wrappers"
+                )
+            env = getattr(home, name)(env, **arguments)
         return env
 
 
