@@ -243,6 +243,7 @@ class HallucinationCore:
         self._initial_canvas = self.geometry.to_canvas(self.initial)
         self._canvas = self._initial_canvas.clone()
         self._covered = torch.zeros_like(self._canvas[:, 0], dtype=torch.bool)
+        self._covered_pixels = torch.zeros(self.rows, dtype=torch.int64, device=self.device)
         # Made when first asked for; from then on every step mends what its patch has changed.
         self._squares: Tensor | None = None
         self._shown: Tensor | None = None
@@ -281,19 +282,19 @@ class HallucinationCore:
     @property
     def coverage(self) -> Tensor:
         """Share of each picture that has been under a patch, in [0, 1]; (N,)."""
-        return self.geometry.coverage(self._covered)
+        return self._covered_pixels.to(torch.float32) / self.geometry.locations
 
     def observe(self, location: Tensor) -> EnhancerInput:
         """What the enhancer would be shown at these locations, without taking a step."""
-        return self._observe(location, self.geometry.window(location))
+        return self._observe(location, self.geometry.window(location), self.current)
 
-    def _observe(self, location: Tensor, window: Tensor) -> EnhancerInput:
+    def _observe(self, location: Tensor, window: Tensor, picture: Tensor) -> EnhancerInput:
         initial = (
             self.geometry.crop(self._initial_canvas, window) if self.enhancer.needs_initial_patch else None
         )
         return EnhancerInput(
             self.geometry.crop(self._canvas, window),
-            self.current,  # a copy: pasting writes into the canvas
+            picture,
             self.geometry.centres(location),
             initial,
         )
@@ -351,7 +352,8 @@ class HallucinationCore:
         with torch.no_grad():
             self._check_step(location)
             window = self.geometry.window(location)
-            inputs = self._observe(location, window)
+            # No copy of the pictures: the enhancer is done with them before the patches are pasted
+            inputs = self._observe(location, window, self.geometry.to_picture(self._canvas))
             kept = None if self._squares is None else self._target_canvas
             target = None if kept is None else self.geometry.crop(kept, window)
             before = self._error_of(inputs.patch, target)
@@ -370,7 +372,7 @@ class HallucinationCore:
         target_canvas = self._known(self._target_canvas)
         self._check_step(location)
         window = self.geometry.window(location)
-        inputs = self._observe(location, window)
+        inputs = self._observe(location, window, self.current)  # a copy: pasting writes into the canvas
         target = self.geometry.crop(target_canvas, window)
         mse = self.mse if self.reward == "delta" else None
         before = self._error_of(inputs.patch, target)
@@ -410,7 +412,7 @@ class HallucinationCore:
         """
         inside = self.geometry.inside(window)
         self._canvas = self.geometry.paste(self._canvas, window, patch, inside)
-        self.geometry.cover(self._covered, window)
+        self._covered_pixels = self._covered_pixels + self.geometry.cover(self._covered, window)
         with torch.no_grad():
             pasted = torch.where(inside, patch, patch.new_zeros(()))
             after = self._error_of(pasted, target)
@@ -424,11 +426,10 @@ class HallucinationCore:
         """Lay patches, uint8, (N, h, w, C), into the shown pictures, line by line: a copy of whole lines."""
         assert self._shown is not None
         rows, columns = self.patch_size
-        channels, wide = self.shape[0], self.geometry.canvas_width
+        channels = self.shape[0]
         lines = self._shown.flatten(2).unfold(1, rows, 1).unfold(2, columns * channels, channels)
         row = torch.arange(self.rows, device=self.device)
-        top = torch.div(window[:, 0], wide, rounding_mode="floor")
-        lines[row, top, torch.remainder(window[:, 0], wide)] = levels.flatten(2)
+        lines[row, window[:, 0], window[:, 1]] = levels.flatten(2)
 
     def _reward(self, before: Tensor | None) -> Tensor:
         if before is not None:

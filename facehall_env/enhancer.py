@@ -32,7 +32,8 @@ class EnhancerInput(NamedTuple):
 
     Attributes:
         patch: The patches of the current pictures I_{t-1}, (N, C, h, w), zero outside the picture.
-        picture: The whole current pictures, (N, C, H, W).
+        picture: The whole current pictures, (N, C, H, W). In a step they are a view of the episodes' own
+            memory, into which the enhanced patches are pasted afterwards: who keeps them must copy them.
         centre: Row and column of the patches' centres in [-1, 1], (N, 2).
         initial_patch: The same patches of I_0, (N, C, h, w), or None where the
             enhancer does not ask for them.

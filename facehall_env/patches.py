@@ -6,8 +6,8 @@ width)``. The top-left corner is ``(row - h // 2, column - w // 2)``, for the pa
 
 Every location is legal, so patches hang over the border. Pictures are therefore kept on a *canvas*:
 the picture inside a margin of zeros (mid-gray in [-1, 1]) wide enough for every patch. On it a crop
-is one gather and a paste one scatter for a whole batch, without branches and without reading
-anything back from the device.
+and a paste are one copy for a whole batch, without branches and without reading anything back from
+the device.
 """
 
 from __future__ import annotations
@@ -64,13 +64,8 @@ class PatchGeometry:
         self.device = torch.device(device)
         self.above, self.left = rows // 2, columns // 2
         self.canvas_height, self.canvas_width = height + rows - 1, width + columns - 1
-        self._window = (
-            torch.arange(rows, device=device)[:, None] * self.canvas_width
-            + torch.arange(columns, device=device)
-        ).flatten()
-        interior = torch.zeros(self.canvas_height, self.canvas_width, dtype=torch.bool, device=device)
-        interior[self.above : self.above + height, self.left : self.left + width] = True
-        self._interior = interior.flatten()
+        self._lines = torch.arange(rows, device=device)
+        self._across = torch.arange(columns, device=device)
 
     @property
     def locations(self) -> int:
@@ -126,28 +121,30 @@ class PatchGeometry:
         return torch.stack((row, column), dim=1)
 
     def window(self, location: Tensor) -> Tensor:
-        """Flat canvas indices of every pixel of the patches.
+        """Where the patches lie on the canvas: their top line and left column.
 
         Args:
             location: Locations in [0, H*W), int64, shape (N,).
 
         Returns:
-            int64, shape (N, h*w).
+            int64, shape (N, 2), never negative.
         """
         top, left = self.corners(location)
-        first = (top + self.above) * self.canvas_width + (left + self.left)
-        return first[:, None] + self._window
+        return torch.stack((top + self.above, left + self.left), dim=1)
 
     def inside(self, window: Tensor) -> Tensor:
         """Which pixels of the patches lie inside the picture.
 
         Args:
-            window: What `window` gave, shape (N, h*w).
+            window: What `window` gave, shape (N, 2).
 
         Returns:
             bool, shape (N, 1, h, w).
         """
-        return self._interior[window].view(-1, 1, self.rows, self.columns)
+        line, column = window[:, :1] + self._lines, window[:, 1:] + self._across
+        lines = (line >= self.above) & (line < self.above + self.height)
+        columns = (column >= self.left) & (column < self.left + self.width)
+        return (lines[:, :, None] & columns[:, None, :])[:, None]
 
     def to_canvas(self, picture: Tensor) -> Tensor:
         """Lay pictures on a canvas of zeros.
@@ -172,16 +169,17 @@ class PatchGeometry:
 
         Args:
             canvas: Shape (N, C, canvas_height * canvas_width).
-            window: What `window` gave, shape (N, h*w).
+            window: What `window` gave, shape (N, 2).
 
         Returns:
             A new tensor of shape (N, C, h, w).
         """
         if torch.is_grad_enabled() and canvas.requires_grad:  # the gradient of a gather is cheap
-            index = window[:, None, :].expand(-1, canvas.shape[1], -1)
-            return canvas.gather(2, index).view(*canvas.shape[:2], self.rows, self.columns)
-        row, top, left = self._corners_on_canvas(window)
-        return self._patches_of(canvas)[row, :, top, left]
+            return canvas.gather(2, self._index(canvas, window)).view(
+                *canvas.shape[:2], self.rows, self.columns
+            )
+        row = torch.arange(len(window), device=window.device)
+        return self._patches_of(canvas)[row, :, window[:, 0], window[:, 1]]
 
     def paste(self, canvas: Tensor, window: Tensor, patch: Tensor, inside: Tensor) -> Tensor:
         """Put patches back; what they hold outside the picture is dropped, so the margin stays zero.
@@ -191,7 +189,7 @@ class PatchGeometry:
 
         Args:
             canvas: Shape (N, C, canvas_height * canvas_width).
-            window: What `window` gave, shape (N, h*w).
+            window: What `window` gave, shape (N, 2).
             patch: Shape (N, C, h, w).
             inside: What `inside` gave, shape (N, 1, h, w).
 
@@ -200,10 +198,9 @@ class PatchGeometry:
         """
         values = torch.where(inside, patch, patch.new_zeros(()))
         if canvas.requires_grad or values.requires_grad:
-            index = window[:, None, :].expand(-1, canvas.shape[1], -1)
-            return canvas.scatter(2, index, values.flatten(2))
-        row, top, left = self._corners_on_canvas(window)
-        self._patches_of(canvas)[row, :, top, left] = values
+            return canvas.scatter(2, self._index(canvas, window), values.flatten(2))
+        row = torch.arange(len(window), device=window.device)
+        self._patches_of(canvas)[row, :, window[:, 0], window[:, 1]] = values
         return canvas
 
     def _patches_of(self, canvas: Tensor) -> Tensor:
@@ -211,21 +208,27 @@ class PatchGeometry:
         whole = canvas.view(*canvas.shape[:2], self.canvas_height, self.canvas_width)
         return whole.unfold(2, self.rows, 1).unfold(3, self.columns, 1)
 
-    def _corners_on_canvas(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Index of the row of the batch, and the patch's top line and left column on the canvas."""
-        row = torch.arange(window.shape[0], device=window.device)
-        first = window[:, 0]
-        top = torch.div(first, self.canvas_width, rounding_mode="floor")
-        return row, top, torch.remainder(first, self.canvas_width)
+    def _index(self, canvas: Tensor, window: Tensor) -> Tensor:
+        """Flat canvas indices of every pixel of the patches, for every channel: (N, C, h*w)."""
+        line, column = window[:, :1] + self._lines, window[:, 1:] + self._across
+        index = (line[:, :, None] * self.canvas_width + column[:, None, :]).flatten(1)
+        return index[:, None, :].expand(-1, canvas.shape[1], -1)
 
-    def cover(self, covered: Tensor, window: Tensor) -> None:
+    def cover(self, covered: Tensor, window: Tensor) -> Tensor:
         """Mark the pixels of the patches as covered, in place.
 
         Args:
             covered: bool canvas, shape (N, canvas_height * canvas_width).
-            window: What `window` gave, shape (N, h*w).
+            window: What `window` gave, shape (N, 2).
+
+        Returns:
+            How many pixels of each picture were not covered before, int64, shape (N,).
         """
-        covered.scatter_(1, window, True)
+        row, patches = torch.arange(len(window), device=window.device), self._patches_of(covered[:, None])
+        chosen = row, slice(None), window[:, 0], window[:, 1]
+        fresh = self.inside(window) & ~patches[chosen]
+        patches[chosen] = torch.ones_like(fresh)
+        return fresh.sum(dim=(1, 2, 3))
 
     def coverage(self, covered: Tensor) -> Tensor:
         """Share of the picture that is covered.

@@ -546,7 +546,7 @@ def test_observe_shows_what_the_next_step_shows():
 
     class Spy(Gain):
         def forward(self, inputs):
-            seen.append(inputs)
+            seen.append(inputs._replace(picture=inputs.picture.clone()))
             return super().forward(inputs)
 
     core = HallucinationCore(**SMALL, enhancer=Spy(0.5))
