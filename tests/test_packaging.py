@@ -147,7 +147,7 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
         "agents",
         f"facehall-{facehall_env.__version__}.dist-info",
     }
-    assert {"facehall_env/py.typed", "agents/py.typed"} <= set(names)
+    assert {"facehall_env/py.typed", "agents/py.typed", "agents/visualisation/page.html"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     sources = {
         path.relative_to(ROOT).as_posix()

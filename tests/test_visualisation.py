@@ -4,7 +4,6 @@ import json
 import re
 import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import cv2
 import gymnasium as gym
@@ -535,7 +534,3 @@ def test_sb3_contrib_is_asked_for_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sb3_contrib", None)
     with pytest.raises(ValueError, match="written by RecurrentPPO: pip install sb3-contrib"):
         Rollout(str(tmp_path / "model.zip"), ID, env=TASK).open()
-
-
-def test_the_page_is_shipped():
-    assert (Path(evaluate.__file__).parent / "agents" / "visualisation" / "page.html").is_file()
