@@ -184,6 +184,7 @@ class SDM:
         """Write a safetensors file, regressions in half precision, with the configuration in its header."""
         tensors = {name: tensor.half().contiguous() for name, tensor in self.state().items()}
         tensors["mean"] = self.mean
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path, metadata={"kind": _KIND, "config": json.dumps(asdict(self.config))})
 
     @classmethod
