@@ -24,6 +24,7 @@ COMPONENTS: Final[dict[str, tuple[slice, ...]]] = {
 """Points of each component, counted from 0, one slice a connected part."""
 _MARGIN: Final = 0.11  # around the points, as a share of the distance of the eyes
 _SOFTNESS: Final = 0.03  # standard deviation of the mask's blur, likewise
+_BATCH: Final = 16  # exemplars whose gradients fit into a processor's cache
 
 
 class Match(NamedTuple):
@@ -94,13 +95,17 @@ def match_component(
         return None
     parts = np.concatenate([np.arange(part.start, part.stop) for part in COMPONENTS[component]])
     matrices = similarities(exemplar_points[:, parts], points[parts])
-    pieces = torch.from_numpy(warp(exemplars, matrices, window))
     # Test face and exemplars go through the same maps, those of the window.
-    resampler = Resampler(pieces.shape[1], pieces.shape[2], scale)
+    shape = [side.stop - side.start for side in window]
+    resampler = Resampler(shape[0], shape[1], scale)
     rows, columns = (slice(side.start // scale, side.stop // scale) for side in window)
-    wanted = gradients(resampler.enlarge(low[None, None, rows, columns])[:, 0])
-    offered = gradients(resampler(pieces[:, None])[:, 0])
-    distance = ((offered - wanted).square() * mask[window]).sum((1, 2, 3))
+    wanted, weight = gradients(resampler.enlarge(low[None, None, rows, columns])[:, 0]), mask[window]
+    distances = []
+    for i in range(0, len(exemplars), _BATCH):
+        pieces = torch.from_numpy(warp(exemplars[i : i + _BATCH], matrices[i : i + _BATCH], window))
+        offered = gradients(resampler(pieces[:, None])[:, 0])
+        distances.append(((offered - wanted).square() * weight).sum((1, 2, 3)))
+    distance = torch.cat(distances)
     nearest = int(distance.argmin())
     whole = (slice(0, height), slice(0, width))
     laid = warp(exemplars[nearest : nearest + 1], matrices[nearest : nearest + 1], whole)
