@@ -4,11 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from agents.landmarks.measurement import render_page
 from benchmarks import report
 
 
 def test_benchmarks_page_is_rendered_from_the_records() -> None:
     assert report.PAGE.read_text() == report.render(), "run python -m benchmarks.report"
+
+
+def test_landmarks_page_is_rendered_from_the_records() -> None:
+    root = report.PAGE.parents[1]
+    assert render_page(root / "docs" / "landmarks.md", root, check=True), (
+        "run python -m agents.landmarks render"
+    )
 
 
 def test_a_changed_number_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
