@@ -1,8 +1,9 @@
 """The counting of multiply-adds against arithmetic by hand, and against the specification's numbers."""
 
 import pytest
+import torch
 
-from agents.baselines import Degradation, make_hallucinator
+from agents.baselines import Degradation, Hallucinator, make_hallucinator
 from agents.baselines.cost import multiply_adds
 from agents.baselines.looking import Looking
 from agents.reinforce import RecurrentReinforce
@@ -32,6 +33,21 @@ def test_mzq_costs_one_product_a_position() -> None:
 @pytest.mark.parametrize(("name", "giga"), [("srcnn", 0.33), ("vdsr", 10.9)])
 def test_costs_are_those_of_the_specification(name: str, giga: float) -> None:
     assert multiply_adds(make_hallucinator(name, LFW_X8)) / 1e9 == pytest.approx(giga, rel=0.02)
+
+
+def test_gates_of_an_lstm_count() -> None:
+    class Remembering(Hallucinator):
+        name, learns = "remembering", False
+
+        def __init__(self, degradation: Degradation) -> None:
+            super().__init__(degradation)
+            self.lstm = torch.nn.LSTM(8, 5)
+
+        def forward(self, low_resolution: torch.Tensor) -> torch.Tensor:
+            self.lstm(low_resolution.new_zeros(3, 1, 8))
+            return low_resolution
+
+    assert multiply_adds(Remembering(LFW_X8)) == 3 * 4 * 5 * (8 + 5)
 
 
 def test_every_step_of_an_agent_counts() -> None:

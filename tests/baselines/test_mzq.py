@@ -125,7 +125,7 @@ def test_settings_out_of_range_are_named(settings: dict, named: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("scale", "golden"), [(8, 25.636), (4, 31.547)])
 def test_golden_numbers_on_lfw(lfw_root, scale: int, golden: float) -> None:
-    """Measured independently of this code on all 3,708 test faces; every twelfth lies 0.1 dB off them."""
+    """Measured independently of this code."""
     train = load_dataset("lfw", root=lfw_root, split="trainval")
     test = load_dataset("lfw", root=lfw_root, split="test")
     assert len(train) == 9525
