@@ -40,7 +40,7 @@ def train(
     test_truth: Truth | None = None,
     sdm: SDMConfig | None = None,
     measure_dlib: bool = False,
-    records: Path = Path("results/landmarks.json"),
+    records: Path = Path("results/landmarks/errors.json"),
 ) -> None:
     """Train an SDM for 68 points on centred faces, measure it on the test split, write the record.
 
@@ -90,7 +90,7 @@ def eyes(
     root: str | None = None,
     sdm: SDMConfig | None = None,
     detect: bool = False,
-    records: Path = Path("results/landmarks.json"),
+    records: Path = Path("results/landmarks/errors.json"),
 ) -> None:
     """Train an SDM for both eyes on BioID's whole pictures, measure it on the test split, write the record.
 
