@@ -411,10 +411,11 @@ class HallucinationCore:
             target: The patches of the HR pictures.
         """
         inside = self.geometry.inside(window)
-        self._canvas = self.geometry.paste(self._canvas, window, patch, inside)
-        self._covered_pixels = self._covered_pixels + self.geometry.cover(self._covered, window)
+        pasted = self.geometry.trim(patch, inside)
+        self._canvas = self.geometry.put(self._canvas, window, pasted)
+        fresh = self.geometry.cover(self._covered, window, inside)
+        self._covered_pixels = self._covered_pixels + fresh
         with torch.no_grad():
-            pasted = torch.where(inside, patch, patch.new_zeros(()))
             after = self._error_of(pasted, target)
             if self._squares is not None and before is not None and after is not None:
                 self._squares = self._squares + (after - before)

@@ -12,8 +12,9 @@ the device.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +41,10 @@ class PatchGeometry:
             moves the patch inside the picture.
         device: Where the index tables live.
 
+    Attributes:
+        on_host: Whether crops and pastes go row by row through the host's memory; else all rows are indexed
+            at once, as an accelerator wants it. The results are the same.
+
     Raises:
         ValueError: If the patch is empty or larger than the picture, or the boundary unknown.
     """
@@ -64,6 +69,7 @@ class PatchGeometry:
         self.device = torch.device(device)
         self.above, self.left = rows // 2, columns // 2
         self.canvas_height, self.canvas_width = height + rows - 1, width + columns - 1
+        self.on_host = self.device.type == "cpu"
         self._lines = torch.arange(rows, device=device)
         self._across = torch.arange(columns, device=device)
 
@@ -178,6 +184,11 @@ class PatchGeometry:
             return canvas.gather(2, self._index(canvas, window)).view(
                 *canvas.shape[:2], self.rows, self.columns
             )
+        if self.on_host:
+            patches = canvas.new_empty(*canvas.shape[:2], self.rows, self.columns)
+            for target, source in zip(_array(patches), self._views(canvas, window), strict=True):
+                target[...] = source
+            return patches
         row = torch.arange(len(window), device=window.device)
         return self._patches_of(canvas)[row, :, window[:, 0], window[:, 1]]
 
@@ -196,15 +207,46 @@ class PatchGeometry:
         Returns:
             The canvas with the patches in it.
         """
-        values = torch.where(inside, patch, patch.new_zeros(()))
+        return self.put(canvas, window, self.trim(patch, inside))
+
+    def trim(self, patch: Tensor, inside: Tensor) -> Tensor:
+        """Patches (N, C, h, w) with zeros where they lie outside the picture, see `inside`."""
+        return torch.where(inside, patch, patch.new_zeros(()))
+
+    def put(self, canvas: Tensor, window: Tensor, values: Tensor) -> Tensor:
+        """`paste` for patches that were trimmed already."""
         if canvas.requires_grad or values.requires_grad:
             return canvas.scatter(2, self._index(canvas, window), values.flatten(2))
-        row = torch.arange(len(window), device=window.device)
-        self._patches_of(canvas)[row, :, window[:, 0], window[:, 1]] = values
+        self.lay(canvas, window, values)
         return canvas
 
+    def lay(self, canvas: Tensor, window: Tensor, values: Tensor) -> None:
+        """Write patches into a canvas, in place, margin and all.
+
+        Args:
+            canvas: Shape (N, C, canvas_height * canvas_width), without gradients.
+            window: What `window` gave, shape (N, 2).
+            values: Shape (N, C, h, w), of the canvas's type.
+        """
+        if self.on_host:
+            for target, source in zip(self._views(canvas, window), _array(values), strict=True):
+                target[...] = source
+            return
+        row = torch.arange(len(window), device=window.device)
+        self._patches_of(canvas)[row, :, window[:, 0], window[:, 1]] = values
+
+    def _views(self, canvas: Tensor, window: Tensor) -> Iterator[NDArray[Any]]:
+        """The patch of each row as a view of the host's memory.
+
+        A loop over the rows of slices that NumPy copies line by line: on a CPU several times faster than
+        any indexing of all rows at once, which goes through the pixels one by one.
+        """
+        whole = _array(canvas).reshape(*canvas.shape[:2], self.canvas_height, self.canvas_width)
+        for row, (top, left) in zip(whole, _array(window), strict=True):
+            yield row[:, top : top + self.rows, left : left + self.columns]
+
     def _patches_of(self, canvas: Tensor) -> Tensor:
-        """Every patch of a canvas as a view: whole lines are copied, several times faster than pixels."""
+        """Every patch of a canvas as a view."""
         whole = canvas.view(*canvas.shape[:2], self.canvas_height, self.canvas_width)
         return whole.unfold(2, self.rows, 1).unfold(3, self.columns, 1)
 
@@ -214,20 +256,20 @@ class PatchGeometry:
         index = (line[:, :, None] * self.canvas_width + column[:, None, :]).flatten(1)
         return index[:, None, :].expand(-1, canvas.shape[1], -1)
 
-    def cover(self, covered: Tensor, window: Tensor) -> Tensor:
+    def cover(self, covered: Tensor, window: Tensor, inside: Tensor) -> Tensor:
         """Mark the pixels of the patches as covered, in place.
 
         Args:
             covered: bool canvas, shape (N, canvas_height * canvas_width).
             window: What `window` gave, shape (N, 2).
+            inside: What `inside` gave, shape (N, 1, h, w).
 
         Returns:
             How many pixels of each picture were not covered before, int64, shape (N,).
         """
-        row, patches = torch.arange(len(window), device=window.device), self._patches_of(covered[:, None])
-        chosen = row, slice(None), window[:, 0], window[:, 1]
-        fresh = self.inside(window) & ~patches[chosen]
-        patches[chosen] = torch.ones_like(fresh)
+        canvas = covered[:, None]
+        fresh = inside & ~self.crop(canvas, window)
+        self.lay(canvas, window, torch.ones_like(fresh))
         return fresh.sum(dim=(1, 2, 3))
 
     def coverage(self, covered: Tensor) -> Tensor:
@@ -240,6 +282,11 @@ class PatchGeometry:
             float32 in [0, 1], shape (N,).
         """
         return self.to_picture(covered[:, None, :]).float().mean(dim=(1, 2, 3))
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    """A tensor of the host as an array over the same memory."""
+    return tensor.detach().numpy()
 
 
 @dataclass(frozen=True)

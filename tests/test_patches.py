@@ -11,10 +11,12 @@ from facehall_env.patches import PATCH_SIZE, PatchGeometry
 
 @st.composite
 def geometries(draw):
-    """Pictures of up to 12x12 with any patch that fits, odd and even, and both boundaries."""
+    """Pictures of up to 12x12 with any patch that fits, odd and even, both boundaries, both ways to copy."""
     height, width = draw(st.integers(1, 12)), draw(st.integers(1, 12))
     patch = draw(st.integers(1, height)), draw(st.integers(1, width))
-    return PatchGeometry(height, width, patch, draw(st.sampled_from(["pad", "clamp"])))
+    geometry = PatchGeometry(height, width, patch, draw(st.sampled_from(["pad", "clamp"])))
+    geometry.on_host = draw(st.booleans())
+    return geometry
 
 
 def corner(geometry: PatchGeometry, location: int) -> tuple[int, int]:
@@ -116,7 +118,8 @@ def test_coverage_is_the_share_of_pixels_that_were_under_a_patch(geometry, looke
     covered = torch.zeros(2, geometry.canvas_height * geometry.canvas_width, dtype=torch.bool)
     reference = np.zeros((1, geometry.height, geometry.width))
     for place in places:
-        geometry.cover(covered[:1], geometry.window(torch.tensor([place])))
+        window = geometry.window(torch.tensor([place]))
+        geometry.cover(covered[:1], window, geometry.inside(window))
         patch = np.ones((1, geometry.rows, geometry.columns))
         reference = slow_paste(geometry, reference, place, patch)
     expected = np.float32(reference.sum()) / np.float32(reference.size)

@@ -263,6 +263,7 @@ def test_a_step_on_tensors_reads_nothing_back(more, monkeypatch):
     with NoReadBack(), pytest.raises(AssertionError, match="read back"):
         env.step(actions)  # on a CPU, where it costs nothing, the values are checked
     monkeypatch.setattr(PatchGeometry, "legal", lambda *_: True)
+    env.core.geometry.on_host = False
     with NoReadBack():
         for _ in range(3):
             *_, terminations, _, told = env.step(actions)
