@@ -251,7 +251,10 @@ def luminance(pictures: Tensor) -> Tensor:
 
 def _predictor(source: str) -> LandmarkPredictor | None:
     if source == "dlib":
-        return DlibPredictor()
+        try:
+            return DlibPredictor()
+        except ImportError as error:
+            raise ValueError(f"landmarks is 'dlib', but {error}") from error
     if source == "drawn":
         drawn: Any = annotate(SyntheticFaces("train"), range(_DRAWN_FACES))
         return SDM.train(drawn.pictures, drawn.points, config=SDMConfig(starts=4))

@@ -1,5 +1,6 @@
 """Structured face hallucination as a method: every kind of face, the file, what it refuses."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,12 @@ def test_faces_without_landmarks_borrow_those_of_drawn_ones(monkeypatch: pytest.
     monkeypatch.setattr(sfh, "_DRAWN_FACES", 6)
     method = SFH(Degradation(1, 160, 120, 8), **FEW).fit(GrayCrops(known=False))
     assert method.budget.endswith("their landmarks by drawn")
+
+
+def test_landmarks_by_dlib_without_dlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with pytest.raises(ValueError, match=r"landmarks is 'dlib', but dlib is not installed.*facehall\[dlib\]"):
+        SFH(Degradation(3, 16, 16, 4), landmarks="dlib").fit(SmallFaces())
 
 
 def test_what_it_refuses() -> None:
