@@ -29,6 +29,7 @@ class EnvironmentConfig:
         patch_size: Rows and columns of the patch.
         boundary: What a patch that hangs over the border does.
         reward: What the environment pays; the agent's own credit is set in `AgentConfig`.
+        consistent: Make the pictures shrink exactly to the low-resolution one after every step.
         precision: Of the enhancer.
         device: Where to compute; ``auto`` takes an accelerator if there is one.
     """
@@ -41,6 +42,7 @@ class EnvironmentConfig:
     patch_size: tuple[int, int] = PATCH_SIZE
     boundary: Boundary = "pad"
     reward: Reward = "terminal"
+    consistent: bool = False
     precision: Precision = "float32"
     device: str = "auto"
 

@@ -365,6 +365,7 @@ def make_environment(experiment: Experiment, split: str) -> FaceHallucinationEnv
         boundary=env.boundary,
         protocol=env.protocol,
         reward=env.reward,
+        consistent=env.consistent,
         precision=env.precision,
         device=env.device,
         data_options=env.data,

@@ -60,9 +60,9 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
 
     Those of `FaceTask`, all by keyword and fit for JSON: which faces (``root``, ``split``, ``sampling``,
     ``data_options``), how they are degraded (``protocol``), the episode (``horizon``, ``patch_size``,
-    ``boundary``, ``reward``, ``coverage_weight``), what is seen (``observation``), who enhances
-    (``enhancer``, ``precision``) and where (``device``); and ``render_mode``. A live network is attached by
-    `set_enhancer`.
+    ``boundary``, ``reward``, ``coverage_weight``, ``consistent``), what is seen (``observation``), who
+    enhances (``enhancer``, ``precision``) and where (``device``); and ``render_mode``. A live network is
+    attached by `set_enhancer`.
 
     ## Info
 

@@ -40,6 +40,7 @@ class FaceTask:
         protocol: ``"aligned"`` or ``"torch7"``.
         reward: ``"terminal"``, ``"delta"`` or ``"coverage"``.
         coverage_weight: Weight of the coverage term.
+        consistent: Make the pictures shrink exactly to the low-resolution one after every step.
         observation: ``"image"`` or ``"dict"``.
         enhancer: ``"identity"``, a preset (untrained, seeded with 0) or the path of trained weights. A live
             network is attached by ``set_enhancer``.
@@ -66,6 +67,7 @@ class FaceTask:
         protocol: ProtocolName = "aligned",
         reward: Reward = "terminal",
         coverage_weight: float = 4.0,
+        consistent: bool = False,
         observation: ObservationKind = "image",
         enhancer: str | Path = "identity",
         precision: Precision = "float32",
@@ -89,6 +91,7 @@ class FaceTask:
             protocol=protocol,
             reward=reward,
             coverage_weight=coverage_weight,
+            consistent=consistent,
             enhancer=named_enhancer(enhancer, (channels, height, width), (rows, columns)),
             precision=precision,
             device=placed,

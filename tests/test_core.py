@@ -566,12 +566,34 @@ def test_observe_shows_what_the_next_step_shows():
     assert not torch.equal(preview.initial_patch, preview.patch)
 
 
+@pytest.mark.parametrize("protocol", ["aligned", "torch7"])
+@pytest.mark.parametrize("scale", [4, 8])
+def test_consistent_pictures_shrink_to_the_low_resolution_one_and_come_closer(protocol, scale):
+    settings = SMALL | {"scale": scale, "protocol": protocol, "enhancer": Affine()}
+    core, plain = HallucinationCore(**settings, consistent=True), HallucinationCore(**settings)
+    pictures = faces(3, core.shape)
+    core.reset(pictures)
+    for location in places(core):
+        plain.reset(pictures)  # the same picture, but not mended
+        plain._canvas.copy_(core._canvas)
+        core.step(location)
+        plain.step(location)
+        shrunk = core.resampler.shrink(core.current.double()).float()
+        torch.testing.assert_close(shrunk, core.low_resolution, rtol=0.0, atol=1e-5)
+        before = (plain.current - core.target).square().sum(dim=(1, 2, 3))
+        assert ((core.current - core.target).square().sum(dim=(1, 2, 3)) <= before).all()
+        error = (to_unit(core.current) - to_unit(core.target)).square().mean(dim=(1, 2, 3))
+        torch.testing.assert_close(core.mse, error, rtol=1e-4, atol=1e-7)
+        assert torch.equal(core.levels, to_uint8(core.current))
+
+
 def test_a_replica_has_the_same_settings_and_none_of_the_state():
     settings = SMALL | {
         "boundary": "clamp",
         "protocol": "torch7",
         "reward": "coverage",
         "coverage_weight": 0.25,
+        "consistent": True,
         "precision": "bfloat16",
         "enhancer": Affine(),
     }

@@ -25,6 +25,7 @@ def test_words_become_a_core():
         protocol="torch7",
         reward="delta",
         coverage_weight=1.5,
+        consistent=True,
         precision="bfloat16",
         data_options=FACES,
         **SMALL,
@@ -33,6 +34,7 @@ def test_words_become_a_core():
     assert task.dataset.split == "val"
     assert (core.shape, core.scale, core.horizon, core.patch_size) == ((3, 32, 32), 4, 3, (12, 9))
     assert (core.boundary, core.protocol, core.reward) == ("clamp", "torch7", "delta")
+    assert core.consistent
     assert (core.coverage_weight, core.precision, core.device) == (1.5, "bfloat16", torch.device("cpu"))
 
 
@@ -40,6 +42,7 @@ def test_the_defaults_are_the_papers():
     core = FaceTask().core
     assert (core.shape, core.scale, core.horizon, core.patch_size) == ((3, 128, 128), 8, 25, (60, 45))
     assert (core.boundary, core.protocol, core.reward) == ("pad", "aligned", "terminal")
+    assert not core.consistent
 
 
 def test_faces_come_as_the_core_takes_them():
