@@ -37,7 +37,7 @@ types: $(VENV)/.ready  ## mypy --strict on facehall_env and agents
 
 clean:  ## remove the venv, build products and caches; runs, data and results stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find facehall_env agents tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find facehall_env agents tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so an interrupted installation is taken up again by the next call.
 $(VENV)/.ready: pyproject.toml constraints.txt

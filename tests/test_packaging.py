@@ -131,7 +131,7 @@ def wheel(tmp_path_factory) -> Path:
         shutil.copy(ROOT / name, source)
     for name in ("facehall_env", "agents"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("tests", "benchmarks"):  # packages that have to stay behind
+    for name in ("tests", "benchmarks", "examples"):  # packages that have to stay behind
         (source / name).mkdir()
         (source / name / "__init__.py").touch()
     out = tmp_path_factory.mktemp("dist")
