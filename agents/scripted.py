@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +66,7 @@ class RasterScan:
 
 
 OracleCriterion = Literal["error", "gain"]
+Ties = Literal["random", "order"]
 
 
 def patch_sums(core: HallucinationCore, values: Tensor) -> Tensor:
@@ -147,3 +148,44 @@ class GreedyOracle:
     def select(self, core: HallucinationCore) -> Tensor:
         """The location with most to win."""
         return self.error_map(core).flatten(1).argmax(dim=1)
+
+
+class CoverageGreedy:
+    """Looks where the patch newly covers most of the picture, whatever the picture shows.
+
+    What a policy has to beat that has only learned not to look twice at one place. Pixels are covered by this
+    agent's own patches; where a whole picture is covered, it begins anew, so that pixels are enhanced about
+    equally often.
+
+    Args:
+        ties: ``"random"``: one of the best places, each as likely as the others; ``"order"``: the first one
+            in row-major order, which packs patches from the top left corner.
+        seed: Of the ties.
+
+    Raises:
+        ValueError: If `ties` is neither.
+    """
+
+    def __init__(self, ties: Ties = "random", seed: int = 0) -> None:
+        if ties not in get_args(Ties):
+            raise ValueError(f"ties is {ties!r}, but it must be one of {', '.join(get_args(Ties))}")
+        self.ties: Ties = ties
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def begin(self, core: HallucinationCore) -> None:
+        """Nothing is covered."""
+        geometry = core.geometry
+        canvas = (core.rows, geometry.canvas_height * geometry.canvas_width)
+        self._covered = torch.zeros(canvas, dtype=torch.bool, device=core.device)
+
+    def select(self, core: HallucinationCore) -> Tensor:
+        """The place that newly covers most; its patch counts as covered from then on."""
+        geometry = core.geometry
+        newly = patch_sums(core, 1.0 - geometry.to_picture(self._covered[:, None])[:, 0].float()).flatten(1)
+        if self.ties == "random":  # whole numbers of pixels, so less than one decides among equals only
+            newly = newly + 0.5 * torch.rand(newly.shape, generator=self.generator).to(core.device)
+        location = newly.argmax(dim=1)
+        window = geometry.window(location)
+        geometry.cover(self._covered, window, geometry.inside(window))
+        self._covered[geometry.coverage(self._covered) == 1.0] = False
+        return location

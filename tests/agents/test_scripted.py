@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from toys import SHAPE, ToyFaces, toy_enhancer
 
 from agents.faces import face_batch
-from agents.scripted import ErrorMap, GreedyOracle, RandomPatch, RasterScan, covering_locations, patch_sums
+from agents.scripted import (
+    CoverageGreedy,
+    ErrorMap,
+    GreedyOracle,
+    RandomPatch,
+    RasterScan,
+    Ties,
+    covering_locations,
+    patch_sums,
+)
 from facehall_env.core import HallucinationCore
 from facehall_env.patches import Boundary
 
@@ -125,3 +134,48 @@ def test_random_patches_are_legal_and_repeat_with_their_seed() -> None:
     assert int(drawn[0].min()) >= 0
     assert int(drawn[0].max()) < 16 * 12
     assert len(drawn[0].unique()) > 70  # of 192, in 120 draws
+
+
+@pytest.mark.parametrize("boundary", ["pad", "clamp"])
+@pytest.mark.parametrize("ties", ["random", "order"])
+def test_the_coverage_greedy_agent_covers_as_much_as_any_other_place(boundary: Boundary, ties: Ties) -> None:
+    core = HallucinationCore((1, 8, 6), 2, horizon=20, patch_size=(3, 2), boundary=boundary)
+    core.reset(torch.zeros(2, 1, 8, 6, dtype=torch.uint8))
+    agent = CoverageGreedy(ties)
+    agent.begin(core)
+    covered: list[set[int]] = [set(), set()]
+    while not core.terminated:
+        location = agent.select(core)
+        for row, seen in enumerate(covered):
+            if len(seen) == 48:  # all of it: anew
+                seen.clear()
+            fresh = [len(pixels(core, place) - seen) for place in range(48)]
+            chosen = int(location[row])
+            assert fresh[chosen] == max(fresh)
+            assert ties == "random" or chosen == fresh.index(max(fresh))
+            seen |= pixels(core, chosen)
+        core.step(location)
+    assert core.coverage.tolist() == [1.0, 1.0]
+
+
+def pixels(core: HallucinationCore, location: int) -> set[int]:
+    """The pixels of the picture that the patch at a location covers."""
+    top, left, rows, columns = core.geometry.boxes(torch.tensor([location]))[0].tolist()
+    return {
+        row * 6 + column
+        for row in range(max(top, 0), min(top + rows, 8))
+        for column in range(max(left, 0), min(left + columns, 6))
+    }
+
+
+def test_ties_of_coverage_repeat_with_their_seed_and_other_words_are_refused() -> None:
+    core = oracle_core()
+
+    def first(seed: int) -> list[int]:
+        agent = CoverageGreedy(seed=seed)
+        agent.begin(core)
+        return [*agent.select(core).tolist(), *agent.select(core).tolist()]
+
+    assert first(1) == first(1) != first(2)
+    with pytest.raises(ValueError, match="ties is 'luck'"):
+        CoverageGreedy("luck")  # type: ignore[arg-type]
