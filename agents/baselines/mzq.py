@@ -162,8 +162,8 @@ class MZQ(Hallucinator):
                 # Around mid-gray, so that little is lost when the means are taken off
                 x = self._patches(self.resampler.shrink(levels), self._low).to(gram.dtype) / 255.0 - 0.5
                 y = self._patches(levels, self._high).to(gram.dtype) / 255.0 - 0.5
-                gram += x.mT @ x
-                cross += y.mT @ x
+                gram.baddbmm_(x.mT, x)  # in place: the sums are hundreds of megabytes
+                cross.baddbmm_(y.mT, x)
                 sum_x += x.sum(dim=1)
                 sum_y += y.sum(dim=1)
                 bar.update(len(indices))
