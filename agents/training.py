@@ -23,6 +23,7 @@ from agents.enhancement import EnhancerTrainer, EnhancerUpdate, Pretraining
 from agents.faces import FaceBatches
 from agents.reinforce import RecurrentReinforce
 from agents.runs import check_same, open_folder
+from agents.state import check_weights
 from facehall_env.datasets import load_dataset
 from facehall_env.enhancer import LocalEnhancementNetwork, load_enhancer, make_enhancer
 from facehall_env.env import FaceHallucinationEnv
@@ -66,7 +67,9 @@ class TrainingRun:
         if experiment.start_from is not None:
             # Loading puts the saved enhancer's weights into the environment's, which the agent shares
             started = RecurrentReinforce.load(experiment.start_from, env=self.env)
-            self.agent.policy.load_state_dict(started.policy.state_dict())
+            weights = started.policy.state_dict()
+            check_weights(self.agent.policy, weights, f"policy of {experiment.start_from}")
+            self.agent.policy.load_state_dict(weights)
         self.enhancer = self.agent.core.enhancer
         self.pretraining, self.pretraining_trainer = self._make_pretraining()
         self.checkpoints = CheckpointFolder(self.folder / "checkpoints", experiment.run.keep_checkpoints)

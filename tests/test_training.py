@@ -248,6 +248,8 @@ def test_run_starts_from_another(config: Path, tmp_path: Path) -> None:
     for name, value in weights(first).items():
         assert torch.equal(value, weights(second)[name]), name
     assert second.budget()["start_from"] == "first"
+    with pytest.raises(ValueError, match=r"the policy of .*agent\.zip's weights do not fit: .* is \("):
+        make_run(config, tmp_path / "third", "--start_from", start, "--policy.stride", "8")
 
 
 def test_cut_off_checkpoint_is_named(config: Path, tmp_path: Path) -> None:
