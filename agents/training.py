@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from agents.callbacks import AtIteration, Validation
 from agents.checkpoints import CheckpointFolder
-from agents.configuration import Experiment
+from agents.configuration import EnvironmentConfig, Experiment
 from agents.distributed import ALONE, Ranks
 from agents.divergence import WORST_ERROR, LossWatch, verify_weights
 from agents.enhancement import EnhancerTrainer, EnhancerUpdate, Pretraining
@@ -359,21 +359,7 @@ class _Phase:
 def make_environment(experiment: Experiment, split: str) -> FaceHallucinationEnv:
     """The experiment's environment with its enhancer attached."""
     env = experiment.env
-    made = gym.make(
-        env.id,
-        root=env.root,
-        split=split,
-        horizon=env.horizon,
-        patch_size=env.patch_size,
-        boundary=env.boundary,
-        protocol=env.protocol,
-        reward=env.reward,
-        consistent=env.consistent,
-        precision=env.precision,
-        device=env.device,
-        data_options=env.data,
-        disable_env_checker=True,
-    ).unwrapped
+    made = gym.make(env.id, disable_env_checker=True, **environment_arguments(env, split)).unwrapped
     assert isinstance(made, FaceHallucinationEnv)
     network = experiment.enhancer
     if network.weights is not None:
@@ -384,3 +370,20 @@ def make_environment(experiment: Experiment, split: str) -> FaceHallucinationEnv
             make_enhancer(network.preset, shape=core.shape, patch_size=core.patch_size, **network.overrides())
         )
     return made
+
+
+def environment_arguments(env: EnvironmentConfig, split: str) -> dict[str, Any]:
+    """What `gymnasium.make` takes beside the id."""
+    return {
+        "root": env.root,
+        "split": split,
+        "horizon": env.horizon,
+        "patch_size": env.patch_size,
+        "boundary": env.boundary,
+        "protocol": env.protocol,
+        "reward": env.reward,
+        "consistent": env.consistent,
+        "precision": env.precision,
+        "device": env.device,
+        "data_options": env.data,
+    }
