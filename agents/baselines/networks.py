@@ -27,6 +27,11 @@ class NetworkHallucinator(Hallucinator):
         """Weights that learn at a share of the rate (`TrainingConfig.slow_share`); none by default."""
         return []
 
+    def attempts(self, low_resolution: Tensor) -> Tensor:
+        """What the loss is taken of: the answer, (N, C, H, W), or T on the way to it, (T, N, C, H, W)."""
+        answer: Tensor = self(low_resolution)
+        return answer
+
     def _fit(self, dataset: FaceDataset, *, progress_bar: bool) -> str:
         # The loop knows the networks, and they know it only here
         from agents.baselines.training import NetworkTraining, training_in_words

@@ -104,8 +104,7 @@ class Stage:
         return error.detach().mean()
 
     def _answer(self, high: Tensor) -> Tensor:
-        made: Tensor = self.network(self.network.resampler.shrink(high))
-        return made
+        return self.network.attempts(self.network.resampler.shrink(high))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the network."""

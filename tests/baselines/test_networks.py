@@ -24,6 +24,13 @@ SMALL_SETTINGS = {
     "cnn16": {"depth": 3, "width": 8},
     "gln": {"hidden": (8, 8), "widths": (4, 4, 4, 4, 4, 4, 4)},
     "bccnn": {"hidden": 8},
+    "spatial_transformer": {
+        "preset": "tiny",
+        "horizon": 2,
+        "picture_features": 4,
+        "history_features": 4,
+        "lstm_features": 4,
+    },
 }
 
 
