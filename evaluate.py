@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonargparse import auto_cli
 
-from agents.evaluation import METHODS, Method
+from agents.evaluation import Method
 from agents.measurement import Measurement, measure_baseline, measure_bicubic
 from agents.records import load_records, make_table
 from agents.visualisation.rollout import Rollout, draw_rollout
@@ -20,12 +20,12 @@ def measure(
     run: Path,
     split: str = "test",
     protocols: tuple[ProtocolName, ...] = (),
-    methods: tuple[Method, ...] = METHODS,
+    methods: tuple[Method, ...] = (),
     records: Path | None = None,
     batch_size: int = 64,
     limit: int | None = None,
     faces: int = 6,
-    seed: int = 0,
+    seed: int | None = None,
     again: bool = False,
     root: str | None = None,
     progress_bar: bool = True,
@@ -36,12 +36,12 @@ def measure(
         run: The run folder that train_agent.py wrote.
         split: train, val or test.
         protocols: aligned, torch7 or both; by default the one that the run was trained on.
-        methods: What to measure.
+        methods: What to measure; by default all of these, or of an ablation the variant itself.
         records: The JSON file to update, with a CSV an image beside it; by default in the run folder.
         batch_size: Faces side by side.
         limit: Measure only the first faces of the split.
         faces: How many faces, evenly spread, the picture grid shows.
-        seed: Of the random locations.
+        seed: Of the random locations; by default that of the training.
         again: Also measure what the records file has of this run already.
         root: Where the pictures lie, if elsewhere than in training.
         progress_bar: Show one.

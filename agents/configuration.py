@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
+from agents.ablations import VariantName
 from agents.policies import PolicyConfig
 from agents.reinforce import RecurrentReinforce
+from agents.scripted import Chooser
 from facehall_env.core import HORIZON, Precision, Reward
 from facehall_env.enhancer import ExtraInput, ResidualTo
 from facehall_env.patches import PATCH_SIZE, Boundary
@@ -58,6 +60,8 @@ class NetworkConfig:
         residual_to: What the residual is added to, ``current`` or ``initial``; None leaves it to the preset.
         edge_kernel: 5 or 3; None leaves it to the preset.
         tanh_output: Squash the output; None leaves it to the preset.
+        global_features: Width of the global branch; 0 leaves the branch out (and `extra_inputs` must then be
+            without ``location``, which goes to it); None leaves it to the preset.
     """
 
     preset: str = "tiny"
@@ -66,20 +70,23 @@ class NetworkConfig:
     residual_to: ResidualTo | None = None
     edge_kernel: int | None = None
     tanh_output: bool | None = None
+    global_features: int | None = None
 
     def overrides(self) -> dict[str, Any]:
         """The fields that replace the preset's."""
-        fields = ("extra_inputs", "residual_to", "edge_kernel", "tanh_output")
+        fields = ("extra_inputs", "residual_to", "edge_kernel", "tanh_output", "global_features")
         values = {name: getattr(self, name) for name in fields}
         return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass
 class PretrainingConfig:
-    """The enhancer's start, at random locations, before any policy moves.
+    """The enhancer's start, before any policy moves.
 
     Attributes:
         updates: How many; 0 skips it.
+        chooser: Who chooses the locations: ``random``: uniformly over all of them; ``raster``: a scan that
+            covers the picture; ``oracle``: the greedy oracle, which sees the HR picture.
         batch_size: Faces, and so patches, an update.
         horizon: Steps of an episode in this phase; None: those of the environment. Short episodes show the
             network more faces, long ones more of what it makes itself.
@@ -90,6 +97,7 @@ class PretrainingConfig:
     """
 
     updates: int = 0
+    chooser: Chooser = "random"
     batch_size: int = 32
     horizon: int | None = None
     learning_rate: float = 5e-4
@@ -139,6 +147,7 @@ class Experiment:
         agent: Arguments of `agents.reinforce.RecurrentReinforce`.
         total_timesteps: Environment steps of the agent's learning; 0 only trains the enhancer.
         run: Where and how often to write.
+        name: Of the method in records, a key of `agents.ablations.VARIANTS`.
         start_from: An agent file whose policy and enhancer the run starts from; both must have the shapes
             that are configured here.
     """
@@ -150,6 +159,7 @@ class Experiment:
     agent: dict[str, Any]
     total_timesteps: int
     run: RunConfig
+    name: VariantName = "attention_fh"
     start_from: Path | None = None
 
 
@@ -173,6 +183,12 @@ def make_parser() -> ArgumentParser:
     parser = ArgumentParser(prog="train_agent.py", description="Train an agent and its enhancer.")
     parser.add_argument(
         "--config", action="config", help="a YAML file such as configs/demo.yaml; may be repeated"
+    )
+    parser.add_argument(
+        "--name",
+        type=VariantName,
+        default="attention_fh",
+        help="the method's name in records; configs/ablations has a configuration for each",
     )
     parser.add_class_arguments(EnvironmentConfig, "env")
     parser.add_class_arguments(NetworkConfig, "enhancer")
@@ -202,5 +218,6 @@ def read_experiment(made: Namespace) -> Experiment:
         agent=dict(vars(made.agent)),
         total_timesteps=made.total_timesteps,
         run=RunConfig(**vars(made.run)),
+        name=made.name,
         start_from=made.start_from,
     )

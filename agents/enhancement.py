@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from agents.buffers import EpisodeBuffer
 from agents.distributed import ALONE, Ranks
 from agents.faces import FaceBatches
+from agents.scripted import Chooser, RandomPatch, make_chooser
 from facehall_env.core import HallucinationCore
 
 Coupling = Literal["alternating", "joint", "frozen"]
@@ -189,11 +190,10 @@ def cosine_schedule(step: int, steps: int, peak: float, *, warmup: int = 0, floo
 
 
 class Pretraining:
-    """Trains the enhancer at random locations before any policy moves.
+    """Trains the enhancer where an agent that does not learn looks: before any policy moves, or without one.
 
-    Episodes run as in the environment, at uniformly random locations, and every step is an update: the
-    patch that was enhanced for the update is the one that is pasted, so each costs one forward and one
-    backward pass.
+    Episodes run as in the environment, and every step is an update: the patch that was enhanced for the
+    update is the one that is pasted, so each costs one forward and one backward pass.
 
     Args:
         core: The environment's core; its enhancer is trained.
@@ -202,7 +202,11 @@ class Pretraining:
         updates: Length of the learning-rate schedule.
         learning_rate: Peak of the cosine schedule.
         warmup: Updates of the linear rise.
-        seed: Seed of the locations.
+        chooser: Who chooses the locations, ``"random"``, ``"raster"`` or ``"oracle"``.
+        seed: Seed of random locations.
+
+    Raises:
+        ValueError: If the chooser is unknown.
     """
 
     def __init__(
@@ -214,22 +218,23 @@ class Pretraining:
         updates: int,
         learning_rate: float = 5e-4,
         warmup: int = 100,
+        chooser: Chooser = "random",
         seed: int = 0,
     ) -> None:
+        self.chooser = make_chooser(chooser, seed, trainer.ranks)
         self.core, self.trainer, self.faces = core, trainer, faces
         self.updates, self.learning_rate, self.warmup = updates, learning_rate, warmup
         self.done = 0
-        self.generator = torch.Generator().manual_seed(seed)
 
     def update(self) -> EnhancerUpdate:
         """Take one step in every episode of the batch, and learn from it."""
         core = self.core
         if core.terminated:
             core.reset(self.faces.next())  # each process its own
+            self.chooser.begin(core)
         rate = cosine_schedule(self.done, self.updates, self.learning_rate, warmup=self.warmup)
         self.trainer.set_learning_rate(rate)
-        location = self.trainer.ranks.randint(core.geometry.locations, core.rows, self.generator)
-        step = core.step_recorded(location.to(core.device))
+        step = core.step_recorded(self.chooser.select(core))
         report = self.trainer.step(squared_error(step.enhanced, step.target, step.inside))
         self.done += 1
         return report
@@ -240,11 +245,13 @@ class Pretraining:
         return self.core.terminated
 
     def state_dict(self) -> dict[str, Any]:
-        """Counters and generators; to be taken between episodes."""
-        return {"done": self.done, "generator": self.generator.get_state(), "faces": self.faces.state_dict()}
+        """Counters and generators; to be taken between episodes, where only random locations have a past."""
+        drawn = self.chooser.generator.get_state() if isinstance(self.chooser, RandomPatch) else None
+        return {"done": self.done, "generator": drawn, "faces": self.faces.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
         self.done = cast(int, state["done"])
-        self.generator.set_state(state["generator"])
+        if isinstance(self.chooser, RandomPatch):
+            self.chooser.generator.set_state(state["generator"])
         self.faces.load_state_dict(state["faces"])

@@ -211,6 +211,13 @@ def _batches(size: int, batch_size: int, progress: str | None) -> Iterator[range
             bar.update(len(indices))
 
 
+_WHERE: Final = {
+    "random": "at random",
+    "raster": "along a raster scan",
+    "oracle": "where the greedy oracle looks",
+}
+
+
 def budget_in_words(folder: Path) -> str:
     """What a run folder's networks were trained on and for how long, as a table can say it."""
     path = folder / "budget.json"
@@ -219,7 +226,7 @@ def budget_in_words(folder: Path) -> str:
     budget = json.loads(path.read_text())
     minutes = sum(budget["seconds"].values()) / 60.0
     parts = [
-        f"{budget['pretraining_patches']:,} patches at random",
+        f"{budget['pretraining_patches']:,} patches {_WHERE[budget.get('pretraining_chooser', 'random')]}",
         f"{budget['imitation_episodes']:,} episodes imitating",
         f"{budget['reinforcement_episodes']:,} of REINFORCE",
     ]

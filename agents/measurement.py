@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from agents.ablations import VARIANTS
 from agents.baselines import Degradation, Hallucinator, hallucinator_class
 from agents.baselines.configuration import parse_file
 from agents.baselines.run import WEIGHTS
 from agents.configuration import Experiment, make_parser, read_experiment
 from agents.evaluation import (
+    METHODS,
     Measured,
     Method,
     budget_in_words,
@@ -36,6 +38,7 @@ from agents.records import (
     save_images,
     update_records,
 )
+from agents.records.tables import LABELS
 from agents.reinforce import RecurrentReinforce
 from agents.training import make_environment
 from facehall_env.core import HallucinationCore, to_uint8
@@ -64,7 +67,7 @@ class Measurement:
         root: Where the pictures lie, if elsewhere than in training.
         batch_size: Faces side by side.
         limit: Only the first faces of the split.
-        seed: Of random locations.
+        seed: Of random locations, and in the records; None: that of the training.
 
     Raises:
         FileNotFoundError: If the folder holds no finished run.
@@ -79,7 +82,7 @@ class Measurement:
         root: str | None = None,
         batch_size: int = 64,
         limit: int | None = None,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         for name in ("config.yaml", "agent.zip"):
             if not (run / name).is_file():
@@ -87,10 +90,12 @@ class Measurement:
                     f"{run} holds no {name}, so no finished run: train with python train_agent.py "
                     f"--config ... --run.folder {run}"
                 )
-        self.run, self.split, self.batch_size, self.limit, self.seed = run, split, batch_size, limit, seed
+        self.run, self.split, self.batch_size, self.limit = run, split, batch_size, limit
         experiment = read_experiment(make_parser().parse_path(run / "config.yaml"))
         environment = experiment.env if root is None else replace(experiment.env, root=root)
         self.experiment: Experiment = replace(experiment, env=environment)
+        self.seed = experiment.run.seed if seed is None else seed
+        self.variant = VARIANTS[experiment.name]
         self.records_path = records or run / "records.json"
 
     @property
@@ -98,10 +103,19 @@ class Measurement:
         """The protocol that the run was trained on."""
         return self.experiment.env.protocol
 
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """What is measured by default: of an ablation the variant itself, else all there is to compare."""
+        if self.experiment.name == "attention_fh":
+            return METHODS
+        if self.variant.has_policy:
+            return "bicubic", "attention_fh", "attention_fh_sampled"
+        return "bicubic", self.variant.looker
+
     def measure(
         self,
         protocol: ProtocolName,
-        methods: Sequence[Method],
+        methods: Sequence[Method] = (),
         *,
         faces: int = 6,
         again: bool = False,
@@ -111,12 +125,22 @@ class Measurement:
 
         Args:
             protocol: ``"aligned"`` or ``"torch7"``.
-            methods: What to measure.
+            methods: What to measure; none: `methods`.
             faces: How many faces the grid shows, evenly spread over the split.
             again: Also what the records file has already; otherwise a run that was cut off goes on where it
                 was.
             progress_bar: Show one.
+
+        Raises:
+            ValueError: If a policy is to be measured where none has learned.
         """
+        methods = methods or self.methods
+        for method in methods:
+            if method.startswith("attention_fh") and not self.variant.has_policy:
+                raise ValueError(
+                    f"{self.run} is a run of {self.experiment.name!r}, in which no policy learns, so there "
+                    f"is no {method}: measure {' or '.join(self.methods)}"
+                )
         environment = replace(self.experiment.env, protocol=protocol)
         env = make_environment(replace(self.experiment, env=environment), self.split)
         agent = RecurrentReinforce.load(self.run / "agent.zip", env=env)
@@ -125,10 +149,10 @@ class Measurement:
         keep = [i * size // faces for i in range(min(faces, size))]
         grid: dict[str, list[NDArray[np.uint8]]] = {}
         for method in methods:
-            record = self._known(self._blank(method, core, dataset, protocol))
-            path = self._pictures(record, protocol)
-            if record.n == size and path.is_file() and not again:
-                grid[_LABELS[method]] = list(np.load(path))
+            record = self._blank(method, core, dataset, protocol)
+            path, known = self._pictures(record, protocol), self._known(record)
+            if known is not None and known.n == size and path.is_file() and not again:
+                grid[self._label(method)] = list(np.load(path))
                 continue
             measured = measure_split(
                 core,
@@ -137,12 +161,12 @@ class Measurement:
                 batch_size=self.batch_size,
                 limit=self.limit,
                 keep=keep,
-                progress=f"{_LABELS[method]}, {protocol}" if progress_bar else None,
+                progress=f"{self._label(method)}, {protocol}" if progress_bar else None,
             )
             write_measured(self.records_path, record, measured)
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, np.stack(measured.pictures))
-            grid[_LABELS[method]] = measured.pictures
+            grid[self._label(method)] = measured.pictures
         self._draw(core, dataset, keep, grid, protocol)
 
     def table(self, protocol: ProtocolName) -> Table:
@@ -163,21 +187,33 @@ class Measurement:
         sampled = method.endswith("_sampled")
         return replace(
             record,
-            method=method.removesuffix("_sampled"),
+            method=self._recorded(method),
             mode="sampled" if sampled else "argmax" if method == "attention_fh" else None,
             preset=self.run.name,
             precision=core.precision,
             budget=budget_in_words(self.run),
         )
 
-    def _known(self, blank: Record) -> Record:
-        """The record of the same thing that was written before, or the blank one."""
+    def _recorded(self, method: Method) -> str:
+        """The name in records: the experiment's own for what it is about."""
+        looker = method.removesuffix("_sampled")
+        return self.experiment.name if looker == self.variant.looker else looker
+
+    def _label(self, method: Method) -> str:
+        """What stands over a method's pictures."""
+        name = self._recorded(method)
+        if name in _LABELS:
+            return _LABELS[method]
+        return LABELS[name] + (" (sampled)" if method.endswith("_sampled") else "")
+
+    def _known(self, blank: Record) -> Record | None:
+        """The record of the same thing that was written before, if there is one."""
         if not self.records_path.is_file():
-            return blank
+            return None
         for record in load_records(self.records_path):
             if record.key == blank.key and record.budget == blank.budget:
                 return record
-        return blank
+        return None
 
     def _pictures(self, record: Record, protocol: ProtocolName) -> Path:
         return self.run / "pictures" / f"{self.split}-{protocol}-{record.method}-{record.mode}.npy"

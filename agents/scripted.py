@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from agents.distributed import ALONE, Ranks
+from facehall_env.arguments import one_of
 from facehall_env.core import HallucinationCore
 
 
@@ -26,17 +28,19 @@ class RandomPatch:
 
     Args:
         seed: Of the locations.
+        ranks: The processes that share the rows; the draws are those of all of them.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
+    def __init__(self, seed: int = 0, ranks: Ranks = ALONE) -> None:
+        self.generator, self.ranks = torch.Generator().manual_seed(seed), ranks
 
     def begin(self, core: HallucinationCore) -> None:
         """Nothing to remember."""
 
     def select(self, core: HallucinationCore) -> Tensor:
         """Draw one location a row."""
-        return torch.randint(core.geometry.locations, (core.rows,), generator=self.generator).to(core.device)
+        draws = self.ranks.randint(core.geometry.locations, core.rows, self.generator)
+        return draws.to(core.device)
 
 
 def covering_locations(core: HallucinationCore) -> Tensor:
@@ -189,3 +193,23 @@ class CoverageGreedy:
         geometry.cover(self._covered, window, geometry.inside(window))
         self._covered[geometry.coverage(self._covered) == 1.0] = False
         return location
+
+
+Chooser = Literal["random", "raster", "oracle"]
+
+
+def make_chooser(name: Chooser, seed: int = 0, ranks: Ranks = ALONE) -> CoreAgent:
+    """An agent that does not learn, by a short name.
+
+    Args:
+        name: ``"random"``, ``"raster"`` or ``"oracle"``.
+        seed: Of random locations.
+        ranks: The processes that share the rows.
+
+    Raises:
+        ValueError: If the name is none of these.
+    """
+    one_of("chooser", name, Chooser)
+    if name == "random":
+        return RandomPatch(seed, ranks)
+    return RasterScan() if name == "raster" else GreedyOracle()

@@ -14,6 +14,7 @@ from stable_baselines3.common.logger import Logger
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from agents.ablations import check_name
 from agents.callbacks import AtIteration, Validation
 from agents.checkpoints import CheckpointFolder
 from agents.configuration import EnvironmentConfig, Experiment
@@ -56,6 +57,7 @@ class TrainingRun:
         torch.manual_seed(experiment.run.seed)
         self.env = make_environment(experiment, "train")
         self.task = self.env.task
+        check_name(experiment, self.task.core.shape[1:])
         self.agent = RecurrentReinforce(
             "RecurrentPolicy",
             self.env,
@@ -101,6 +103,7 @@ class TrainingRun:
             updates=settings.updates,
             learning_rate=settings.learning_rate,
             warmup=settings.warmup,
+            chooser=settings.chooser,
             seed=run.seed,
         )
         return pretraining, trainer
@@ -296,6 +299,7 @@ class TrainingRun:
             "protocol": self.task.core.protocol,
             "pretraining_updates": updates,
             "pretraining_patches": updates * settings.batch_size,
+            "pretraining_chooser": settings.chooser,
             "imitation_episodes": agent.imitated * agent.imitation_faces,
             "reinforcement_episodes": agent.num_timesteps // agent.core.horizon,
             "seconds": {name: round(value) for name, value in self.seconds.items()},

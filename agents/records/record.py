@@ -31,6 +31,9 @@ METHODS = (
     "random_patch",
     "initial_input",
     "spatial_transformer",
+    "patch_30x22",
+    "patch_90x67",
+    "no_global_branch",
     "raster_scan",
     "greedy_oracle",
 )

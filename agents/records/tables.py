@@ -28,6 +28,9 @@ LABELS = {
     "random_patch": "Random patch",
     "initial_input": "I_0 as input",
     "spatial_transformer": "Spatial transformer",
+    "patch_30x22": "Patch of 30x22",
+    "patch_90x67": "Patch of 90x67",
+    "no_global_branch": "Without the global branch",
     "raster_scan": "Raster scan",
     "greedy_oracle": "Greedy oracle (sees HR)",
 }
