@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 import torch
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.algorithm import policy_config
 from agents.callbacks import AtIteration
@@ -135,7 +136,8 @@ class StableLearner:
     """PPO, A2C or RecurrentPPO, on all rows at once (`FaceHallucinationVecEnv`) and a grid of places.
 
     What differs from their defaults unless the variant says otherwise: rollouts of whole episodes
-    (``n_steps`` = T) and, as for REINFORCE, ``gamma`` = 1.
+    (``n_steps`` = T) and, as for REINFORCE, ``gamma`` = 1. Rewards are divided by a running standard
+    deviation of the returns (``VecNormalize``): differences in the MSE are about 1e-3.
 
     Args:
         world: Where it learns.
@@ -157,9 +159,13 @@ class StableLearner:
             raise ValueError(f"preset is {variant.preset!r}, but only algorithm 'reinforce' has presets")
         venv, self._counted = world.vector_environment(variant.rows)
         self._env = GridVecEnv(venv, variant.stride, visits=variant.visits)
-        arguments = {"policy": policy, "n_steps": world.core.horizon, "gamma": 1.0} | variant.agent
+        arguments: dict[str, Any] = {
+            "policy": policy,
+            "n_steps": world.core.horizon,
+            "gamma": 1.0,
+        } | variant.agent
         self._model = kind(
-            env=self._env,
+            env=VecNormalize(self._env, norm_obs=False, gamma=arguments["gamma"]),
             policy_kwargs=variant.policy or None,
             seed=seed,
             device=str(world.core.device),
