@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.common import RESULTS
 
@@ -21,13 +23,32 @@ commit and the versions. Ratios are medians over neighbouring runs, so that a bu
 
 def render() -> str:
     """The page as it should be."""
-    rows = []
+    rows, details = [], []
     for path in sorted(RESULTS.glob("*.json")):
         record = json.loads(path.read_text())
+        details += [_detail(record["benchmark"], name, table) for name, table in _tables(record)]
         figure = next(iter(key for key in record if key != "benchmark"))
         goal = record["goal"].replace("|", "/")
         rows.append(f"| {record['benchmark']} | {figure} {record[figure]:,} | {goal} | {record['device']} |")
-    return _HEAD + "\n".join(rows) + "\n"
+    return _HEAD + "\n".join(rows) + "\n" + "".join(details)
+
+
+def _tables(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+    """What a record tells by two names: tables inside it."""
+    for name, value in record.items():
+        if isinstance(value, dict) and value and all(isinstance(row, dict) for row in value.values()):
+            yield name, value
+
+
+def _detail(benchmark: str, name: str, table: dict[str, dict[str, Any]]) -> str:
+    columns = list(next(iter(table.values())))
+    lines = [
+        f"\n`{benchmark}`, {name}:\n",
+        f"| | {' | '.join(columns)} |",
+        f"| --- |{' ---: |' * len(columns)}",
+        *(f"| {row} | {' | '.join(f'{cells[c]:,}' for c in columns)} |" for row, cells in table.items()),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:
