@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from agents.buffers import EpisodeBuffer
 from agents.distributed import ALONE, Ranks
 from agents.enhancement import EnhancerTrainer
-from agents.faces import face_batch
+from agents.faces import evenly_spread, face_batch
 from agents.policies import PolicyNetwork
 from agents.rollout import PolicyAgent, walk
 from agents.scripted import CoreAgent, RasterScan
@@ -86,8 +86,7 @@ class Validation(BaseCallback):
         super().__init__()
         self.measured, self.ranks = measured, ranks
         self.core, self.every, self.pictures = core.replica(reward="terminal"), every, pictures
-        count = min(faces, len(dataset))
-        chosen = [i * len(dataset) // count for i in range(count)]
+        chosen = evenly_spread(len(dataset), faces)
         self.faces = face_batch(dataset, chosen[ranks.rank :: ranks.size])
 
     def _on_rollout_start(self) -> None:

@@ -121,14 +121,6 @@ class Ranks:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
-    def gather(self, value: Any) -> list[Any]:
-        """What each process has, in the order of the ranks, in all processes."""
-        if self.size == 1:
-            return [value]
-        values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value)
-        return values
-
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:

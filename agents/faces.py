@@ -75,6 +75,12 @@ class FaceBatches:
         self.seen = state["seen"]
 
 
+def evenly_spread(size: int, count: int) -> list[int]:
+    """Indices of at most `count` of `size` faces, evenly spread over them."""
+    count = min(size, count)
+    return [i * size // count for i in range(count)]
+
+
 def face_batch(dataset: FaceDataset, indices: range | list[int]) -> Tensor:
     """These faces as uint8, (N, C, H, W)."""
     return torch.from_numpy(np.stack([dataset[i] for i in indices])).permute(0, 3, 1, 2).contiguous()

@@ -26,6 +26,7 @@ from agents.evaluation import (
     measure_hallucinator,
     measure_split,
 )
+from agents.faces import evenly_spread
 from agents.pictures import picture_grid, save_png
 from agents.records import (
     Record,
@@ -146,7 +147,7 @@ class Measurement:
         agent = RecurrentReinforce.load(self.run / "agent.zip", env=env)
         core, dataset = agent.core.replica(reward="terminal"), env.task.dataset
         size = min(len(dataset), self.limit or len(dataset))
-        keep = [i * size // faces for i in range(min(faces, size))]
+        keep = evenly_spread(size, faces)
         grid: dict[str, list[NDArray[np.uint8]]] = {}
         for method in methods:
             record = self._blank(method, core, dataset, protocol)

@@ -384,8 +384,9 @@ class HallucinationCore:
         mse = self.mse if self.reward == "delta" else None
         before = self._error_of(inputs.patch, target)
         enhanced = self.enhance(inputs)
-        self._paste(window, enhanced if through_pictures else enhanced.detach(), before, target)
-        return Step(self._reward(mse), inputs, enhanced, target, self.geometry.inside(window))
+        pasted = enhanced if through_pictures else enhanced.detach()
+        inside = self._paste(window, pasted, before, target)
+        return Step(self._reward(mse), inputs, enhanced, target, inside)
 
     def _check_step(self, location: Tensor) -> None:
         if self.terminated:
@@ -408,7 +409,7 @@ class HallucinationCore:
         with torch.no_grad():
             return _squared_error(patch, target)
 
-    def _paste(self, window: Tensor, patch: Tensor, before: Tensor | None, target: Tensor | None) -> None:
+    def _paste(self, window: Tensor, patch: Tensor, before: Tensor | None, target: Tensor | None) -> Tensor:
         """Paste, mend what is kept of the pictures, and count the step.
 
         Args:
@@ -416,6 +417,9 @@ class HallucinationCore:
             patch: The enhanced patches, (N, C, h, w).
             before: What `_error_of` gave for the patches that were there.
             target: The patches of the HR pictures.
+
+        Returns:
+            Which pixels of the patches lie inside the picture, bool, (N, 1, h, w).
         """
         inside = self.geometry.inside(window)
         pasted = self.geometry.trim(patch, inside)
@@ -432,6 +436,7 @@ class HallucinationCore:
             self._canvas = self.geometry.to_canvas(self._made_consistent())
             self._squares = self._shown = None  # pixels beyond the patch have changed as well
         self.t += 1
+        return inside
 
     def _made_consistent(self) -> Tensor:
         """The current pictures with their averages over s x s pixels, which shrinking takes, put right.

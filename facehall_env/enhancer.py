@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from facehall_env.arguments import one_of, whole
 from facehall_env.patches import PATCH_SIZE
+from facehall_env.weights import read_header, read_tensors
 
 ExtraInput = Literal["coordinates", "location", "initial_patch"]
 ResidualTo = Literal["current", "initial"]
@@ -321,18 +321,10 @@ def load_enhancer(path: str | Path) -> LocalEnhancementNetwork:
         ValueError: If the file is cut off, of another kind, or its weights do not fit its configuration.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no enhancer file {path}; train one with train_agent.py")
+    header = read_header(path, _KIND, f"there is no enhancer file {path}; train one with train_agent.py")
+    weights = read_tensors(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file, or it is cut off: {error}") from error
-    if metadata.get("kind") != _KIND:
-        raise ValueError(f"{path} holds {metadata.get('kind', 'unlabelled weights')!r}, not a {_KIND!r}")
-    try:
-        values: dict[str, Any] = json.loads(metadata["config"])
+        values: dict[str, Any] = json.loads(header["config"])
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         network = LocalEnhancementNetwork(EnhancerConfig(**values))
     except (KeyError, TypeError, AttributeError, ValueError) as error:

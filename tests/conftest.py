@@ -1,11 +1,14 @@
 """Where the tests find real pictures."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import pytest
 from hypothesis import settings
+
+from agents.checkpoints import CheckpointFolder
 
 settings.register_profile("facehall", deadline=None)  # a busy machine is no failure
 settings.load_profile("facehall")
@@ -18,6 +21,34 @@ def one_thread_for_drawing():
     cv2.setNumThreads(1)
     yield
     cv2.setNumThreads(threads)
+
+
+class KilledError(Exception):
+    """Stands for the end of a process."""
+
+
+@pytest.fixture
+def killed_after(monkeypatch):
+    """A context in which the run dies right after it wrote so many checkpoints."""
+
+    @contextmanager
+    def dying(checkpoints):
+        write, written = CheckpointFolder.write, 0
+
+        def write_then_die(folder, state):
+            nonlocal written
+            path = write(folder, state)
+            written += 1
+            if written == checkpoints:
+                raise KilledError
+            return path
+
+        with monkeypatch.context() as patch:
+            patch.setattr(CheckpointFolder, "write", write_then_die)
+            with pytest.raises(KilledError):
+                yield
+
+    return dying
 
 
 def _data(folder: str, what: str) -> Path:

@@ -14,7 +14,6 @@ import yaml
 
 import evaluate
 import train_agent
-from agents.checkpoints import CheckpointFolder
 from agents.configuration import make_parser, read_experiment
 from agents.divergence import DivergenceError, LossWatch
 from agents.evaluation import published_id
@@ -83,28 +82,13 @@ def test_run_leaves_a_folder_that_can_be_run_again(config: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("checkpoints_before_the_end", [1, 3, 5, 7])
 def test_interrupted_run_goes_on_bit_for_bit(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints_before_the_end: int
+    config: Path, tmp_path: Path, killed_after: Any, checkpoints_before_the_end: int
 ) -> None:
     whole = make_run(config, tmp_path / "whole")
     whole.train()
 
-    class KilledError(Exception):
-        pass
-
-    write, written = CheckpointFolder.write, 0
-
-    def write_then_die(folder: CheckpointFolder, state: dict[str, object]) -> Path:
-        nonlocal written
-        path = write(folder, state)
-        written += 1
-        if written == checkpoints_before_the_end:
-            raise KilledError
-        return path
-
-    with monkeypatch.context() as patch:
-        patch.setattr(CheckpointFolder, "write", write_then_die)
-        with pytest.raises(KilledError):
-            make_run(config, tmp_path / "cut").train()
+    with killed_after(checkpoints_before_the_end):
+        make_run(config, tmp_path / "cut").train()
     resumed = make_run(config, tmp_path / "cut")
     resumed.train()
     expected, found = weights(whole), weights(resumed)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from facehall_env.arguments import one_of
 from facehall_env.core import Precision
 from facehall_env.datasets import FaceDataset
 from facehall_env.resample import PROTOCOLS, ProtocolName, Resampler, check_protocol
+from facehall_env.weights import read_header, read_tensors
 
 KIND: Final = "facehall-hallucinator"
 
@@ -304,8 +304,7 @@ class Hallucinator(nn.Module, ABC):
             raise ValueError(f"{path} holds {description['method']!r}, not {' or '.join(cls.names())}")
         try:
             made = cls._make(description)
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+            tensors = read_tensors(path)
             made.prepare({name: tuple(tensor.shape) for name, tensor in tensors.items()})
             check_weights(made, tensors, "file")
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -340,17 +339,11 @@ def read_description(path: Path) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is cut off or of another kind.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; train a method with python -m agents.baselines")
+    header = read_header(
+        path, KIND, f"there is no file {path}; train a method with python -m agents.baselines"
+    )
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file, or it is cut off: {error}") from error
-    if metadata.get("kind") != KIND:
-        raise ValueError(f"{path} holds {metadata.get('kind', 'unlabelled weights')!r}, not a {KIND!r}")
-    try:
-        description = json.loads(metadata["description"])
+        description = json.loads(header["description"])
         wanted = ("method", "version", "degradation", "settings", "precision", "fitted", "budget")
         if missing := [name for name in wanted if name not in description]:
             raise ValueError(f"it does not say its {', '.join(missing)}")

@@ -20,7 +20,7 @@ from agents.baselines.registry import make_hallucinator
 from agents.baselines.training import NetworkTraining, Stage, training_in_words
 from agents.checkpoints import CheckpointFolder
 from agents.divergence import LossWatch, verify_weights
-from agents.faces import face_batch
+from agents.faces import evenly_spread, face_batch
 from agents.runs import check_same, open_folder
 from facehall_env.datasets import load_dataset
 from facehall_env.metrics import psnr
@@ -81,8 +81,7 @@ class BaselineRun:
         if not count or data.split != "train":
             return None
         faces = load_dataset(data.name, root=data.root, split="val", **data.options)
-        count = min(count, len(faces))
-        high = face_batch(faces, [i * len(faces) // count for i in range(count)]).to(self.method.device)
+        high = face_batch(faces, evenly_spread(len(faces), count)).to(self.method.device)
         return high, self.method.resampler.shrink(high.float() / 255.0)
 
     def train(self) -> Hallucinator:

@@ -12,12 +12,12 @@ import numpy as np
 from agents.landmarks.points import Points, relative_errors
 from agents.landmarks.sources import Annotated
 from agents.records import provenance
+from agents.records.blocks import render_blocks
 from agents.records.files import write_atomically
 
 FAILURE: Final = 0.1
 """A face counts as failed if its mean error is more than this share of the eyes' distance."""
 KEY: Final = ("dataset", "truth", "points", "scale", "protocol", "method", "trained_on")
-_BEGIN, _END = "<!-- landmarks: {} -->", "<!-- /landmarks -->"
 
 
 def error_record(method: str, found: Points, faces: Annotated, **words: Any) -> dict[str, Any]:
@@ -111,19 +111,9 @@ def render_page(page: Path, root: Path = Path(), *, check: bool = False) -> bool
     Raises:
         ValueError: If there is no such mark.
     """
-    text = page.read_text(encoding="utf-8")
-    begin, end = _BEGIN.split("{}")
-    try:
-        head, rest = text.split(begin, 1)
-        name, rest = rest.split(end, 1)
-        _, tail = rest.split(_END, 1)
-    except ValueError as error:
-        raise ValueError(f"{page} has no mark {_BEGIN.format('FILE.json')} ... {_END}") from error
-    table = landmark_table(read_landmark_records(root / name))
-    fresh = f"{head}{begin}{name}{end}\n\n{table}\n\n{_END}{tail}"
-    if fresh != text and not check:
-        write_atomically(page, fresh)
-    return fresh == text
+    return render_blocks(
+        page, "landmarks", lambda name: landmark_table(read_landmark_records(root / name)), check=check
+    )
 
 
 def _key(record: Mapping[str, Any]) -> tuple[str, ...]:

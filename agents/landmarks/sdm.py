@@ -22,13 +22,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from agents.landmarks.descriptors import CELLS, LENGTH, describe, orientation_maps
 from agents.landmarks.points import Pictures, Points, check_pictures, check_points, checked_boxes
 from facehall_env.arguments import whole
+from facehall_env.weights import read_header, read_tensors
 
 FRAME: Final = 128
 """Side of the square, in pixels, to which every box is scaled before anything is described."""
@@ -196,20 +196,10 @@ class SDM:
             ValueError: If the file is cut off or of another kind.
         """
         path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"there is no landmark file {path}; train one with python -m agents.landmarks"
-            )
+        missing = f"there is no landmark file {path}; train one with python -m agents.landmarks"
+        header = read_header(path, _KIND, missing)
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is no safetensors file, or it is cut off: {error}") from error
-        if metadata.get("kind") != _KIND:
-            raise ValueError(f"{path} holds {metadata.get('kind', 'unlabelled weights')!r}, not a {_KIND!r}")
-        try:
-            return cls.from_state(json.loads(metadata["config"]), tensors)
+            return cls.from_state(json.loads(header["config"]), read_tensors(path))
         except (ValueError, KeyError) as error:
             raise ValueError(f"{path} cannot be loaded: {error}") from error
 

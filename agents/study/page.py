@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from agents.evaluation import device_in_words
 from agents.records import provenance
+from agents.records.blocks import render_blocks
 from agents.records.files import write_atomically
 from agents.study.configuration import SCRIPTED
 from agents.study.curves import CurveFile
@@ -20,9 +20,6 @@ from agents.study.summary import Curves, equal_table, mean_over_seeds, outcome_t
 from facehall_env.task import choose_device
 
 PAGE: Final = Path("docs/policy.md")
-_BLOCK: Final = re.compile(
-    r"(?P<begin><!-- study: (?P<name>[A-Za-z0-9_-]+) -->\n).*?(?P<end><!-- /study -->)", re.DOTALL
-)
 
 
 def draw(study: Study) -> None:
@@ -111,15 +108,7 @@ def render_page(page: Path, root: Path = Path(), *, check: bool = False) -> bool
     Raises:
         ValueError: If there is no such mark.
     """
-    text = page.read_text(encoding="utf-8")
-    if not _BLOCK.search(text):
-        raise ValueError(f"{page} has no mark <!-- study: NAME --> ... <!-- /study -->")
-    fresh = _BLOCK.sub(
-        lambda found: f"{found['begin']}\n{_block(found['name'], root)}\n\n{found['end']}", text
-    )
-    if fresh != text and not check:
-        write_atomically(page, fresh)
-    return fresh == text
+    return render_blocks(page, "study", lambda name: _block(name, root), check=check)
 
 
 def _block(name: str, root: Path) -> str:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.faces import face_batch
+from agents.faces import evenly_spread, face_batch
 from agents.rollout import Recorder, distinct_places, walk
 from agents.scripted import CoreAgent
 from agents.study.configuration import StudyConfig
@@ -59,9 +59,9 @@ class FaceSubset:
     """
 
     def __init__(self, dataset: FaceDataset, count: int) -> None:
-        self.dataset, count = dataset, min(count, len(dataset))
+        self.dataset = dataset
         self.name, self.split, self.shape = dataset.name, dataset.split, dataset.shape
-        self.indices = [i * len(dataset) // count for i in range(count)]
+        self.indices = evenly_spread(len(dataset), count)
 
     def __len__(self) -> int:
         """How many."""

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from agents.configuration import make_parser, read_experiment
+from agents.faces import evenly_spread
 from agents.pictures import save_png
 from agents.visualisation.attention import attention_sheet
 from agents.visualisation.curves import save_curves
@@ -176,7 +177,7 @@ def draw_rollout(
         raise ValueError(f"faces has {outside}, but the {rollout.split} split holds faces 0 to {size - 1}")
     if episodes < 1 and not faces:
         raise ValueError(f"episodes is {episodes}, but it must be at least 1")
-    indices = list(faces) or _spread(size, episodes)
+    indices = list(faces) or evenly_spread(size, episodes)
     traces = [trace for batch in _batches(indices, batch_size) for trace in looker.traces(batch)]
     names = [f"episode-{number:02}-face-{trace.index}" for number, trace in enumerate(traces, 1)]
     links = []
@@ -189,7 +190,7 @@ def draw_rollout(
         links.append([("film strip", "strip.png"), ("video", video.name), ("curves", "curves.png")])
     save_curves(output / "curves.png", traces)
 
-    looked = _spread(size, summary_faces)
+    looked = evenly_spread(size, summary_faces)
     if looked:
         parts, total = [], np.zeros(env.task.dataset.shape)
         bar = tqdm(total=len(looked), unit="face", desc="looking", disable=not progress_bar)
@@ -211,12 +212,6 @@ def draw_rollout(
     attention = "attention.png" if looked else None
     save_page(output / "index.html", traces, names, links, about=about, attention=attention)
     return traces
-
-
-def _spread(size: int, count: int) -> list[int]:
-    """Indices of at most this many faces, evenly spread."""
-    count = min(size, count)
-    return [i * size // count for i in range(count)]
 
 
 def _batches(indices: Sequence[int], size: int) -> list[Sequence[int]]:

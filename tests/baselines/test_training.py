@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,6 @@ from agents.baselines.recipes import TrainingConfig
 from agents.baselines.run import WEIGHTS, BaselineRun
 from agents.baselines.training import NetworkTraining
 from agents.baselines.vdsr import ORIGINAL
-from agents.checkpoints import CheckpointFolder
 from agents.records import load_images, load_records
 from facehall_env.metrics import psnr
 from tests.small import SmallFaces
@@ -88,27 +88,12 @@ def test_run_leaves_a_folder_that_can_be_run_again(config: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("written_before_the_end", [1, 3, 6, 9])
 def test_interrupted_run_goes_on_bit_for_bit(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written_before_the_end: int
+    config: Path, tmp_path: Path, killed_after: Any, written_before_the_end: int
 ) -> None:
     whole = make_run(config, tmp_path / "whole").train()
 
-    class KilledError(Exception):
-        pass
-
-    write, written = CheckpointFolder.write, 0
-
-    def write_then_die(folder: CheckpointFolder, state: dict[str, object]) -> Path:
-        nonlocal written
-        path = write(folder, state)
-        written += 1
-        if written == written_before_the_end:
-            raise KilledError
-        return path
-
-    with monkeypatch.context() as patch:
-        patch.setattr(CheckpointFolder, "write", write_then_die)
-        with pytest.raises(KilledError):
-            make_run(config, tmp_path / "cut").train()
+    with killed_after(written_before_the_end):
+        make_run(config, tmp_path / "cut").train()
     resumed = make_run(config, tmp_path / "cut").train()
     for (name, expected), found in zip(
         whole.state_dict().items(), resumed.state_dict().values(), strict=True
