@@ -94,6 +94,7 @@ class PretrainingConfig:
         warmup: Updates of the linear rise.
         betas: Of Adam.
         flip: Mirror faces at random.
+        ema: Decay of a running average of the weights, which is what this phase hands on; 0: none.
     """
 
     updates: int = 0
@@ -104,6 +105,7 @@ class PretrainingConfig:
     warmup: int = 100
     betas: tuple[float, float] = (0.9, 0.999)
     flip: bool = True
+    ema: float = 0.0
 
 
 @dataclass

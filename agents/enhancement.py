@@ -5,19 +5,23 @@ Loss: mean squared error between the enhanced patch and the HR patch at every st
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, cast
+from contextlib import contextmanager
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from agents.buffers import EpisodeBuffer
 from agents.distributed import ALONE, Ranks
 from agents.faces import FaceBatches
 from agents.scripted import Chooser, RandomPatch, make_chooser
 from facehall_env.core import HallucinationCore
+from facehall_env.enhancer import Enhancer
 
 Coupling = Literal["alternating", "joint", "frozen"]
 
@@ -49,12 +53,25 @@ class EnhancerUpdate(NamedTuple):
 class EnhancerTrainer:
     """Owns the optimiser of the core's enhancer.
 
+    With `ema` the enhancer itself is the running average: a copy of it, the learner, follows the gradients,
+    and after every update the enhancer's weights move towards the learner's. So whatever walks with the
+    enhancer, measures or saves it has the average. The learner starts from the enhancer's weights when the
+    first update is made.
+
+    Attributes:
+        learner: The network that follows the gradients; without `ema` the enhancer itself.
+
     Args:
         enhancer: The network to train.
         learning_rate: Of Adam.
         betas: Of Adam; the paper's are (0.5, 0.999).
         max_grad_norm: The gradient's norm is clipped here.
+        ema: Decay of the running average of the weights, in [0, 1); 0: none. The k-th update (from 0) decays
+            by (1 + k) / (10 + k) where that is less, so that the start is soon forgotten.
         ranks: The processes that share the run; gradients are those of all their patches.
+
+    Raises:
+        ValueError: If `ema` is out of range.
     """
 
     def __init__(
@@ -64,12 +81,16 @@ class EnhancerTrainer:
         learning_rate: float = 2e-4,
         betas: tuple[float, float] = (0.5, 0.999),
         max_grad_norm: float = 1.0,
+        ema: float = 0.0,
         ranks: Ranks = ALONE,
     ) -> None:
-        self.enhancer, self.ranks = enhancer, ranks
+        check_ema("ema", ema)
+        self.enhancer, self.ranks, self.ema = enhancer, ranks, ema
         self.learning_rate = learning_rate
         self.max_grad_norm = max_grad_norm
-        self.optimizer = torch.optim.Adam(enhancer.parameters(), lr=learning_rate, betas=betas)
+        self.learner = copy.deepcopy(enhancer) if ema else enhancer
+        self._averaged = 0  # updates that the enhancer is the average of
+        self.optimizer = torch.optim.Adam(self.learner.parameters(), lr=learning_rate, betas=betas)
 
     def step(self, error: ErrorSum) -> EnhancerUpdate:
         """One update from the error of a batch; its loss is the mean over the batches of all processes."""
@@ -104,9 +125,25 @@ class EnhancerTrainer:
             errors = self._episode_errors(core, buffer, batch_size, generator)
         else:
             errors = self._patch_errors(core, buffer, batch_size, generator)
-        if accumulate:
-            return [self._accumulate(errors, buffer.pixels(core.geometry) * core.shape[0])]
-        return [self.step(error) for error in itertools.islice(errors, updates)]
+        with self.learning(core):
+            if accumulate:
+                return [self._accumulate(errors, buffer.pixels(core.geometry) * core.shape[0])]
+            return [self.step(error) for error in itertools.islice(errors, updates)]
+
+    @contextmanager
+    def learning(self, core: HallucinationCore) -> Iterator[None]:
+        """Let a core enhance with the learner, so that gradients reach it."""
+        if not self.ema:
+            yield
+            return
+        if not self._averaged:
+            self.learner.load_state_dict(self.enhancer.state_dict())
+        before = core.enhancer
+        core.set_enhancer(cast(Enhancer, self.learner))
+        try:
+            yield
+        finally:
+            core.set_enhancer(before)
 
     def _patch_errors(
         self, core: HallucinationCore, buffer: EpisodeBuffer, batch_size: int, generator: torch.Generator
@@ -142,10 +179,22 @@ class EnhancerTrainer:
             share = error.total / everywhere
             share.backward()  # type: ignore[no-untyped-call]
             loss += share.detach()
-        self.ranks.sum_gradients(self.enhancer.parameters())
-        norm = nn.utils.clip_grad_norm_(self.enhancer.parameters(), self.max_grad_norm)
+        self.ranks.sum_gradients(self.learner.parameters())
+        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), self.max_grad_norm)
         self.optimizer.step()
+        self._average()
         return EnhancerUpdate(self.ranks.sum(loss), norm)
+
+    def _average(self) -> None:
+        """Move the enhancer's weights towards the learner's."""
+        if not self.ema:
+            return
+        decay = min(self.ema, (1.0 + self._averaged) / (10.0 + self._averaged))
+        averages, weights = list(self.enhancer.parameters()), list(self.learner.parameters())
+        get_ema_multi_avg_fn(decay)(averages, weights, self._averaged)
+        for kept, buffer in zip(self.enhancer.buffers(), self.learner.buffers(), strict=True):
+            kept.copy_(buffer)
+        self._averaged += 1
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Use this learning rate from the next update on."""
@@ -159,6 +208,37 @@ class EnhancerTrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the optimiser's state up again."""
         self.optimizer.load_state_dict(state)
+
+    def learner_state(self) -> dict[str, Tensor]:
+        """The learner's weights and, as `UPDATES`, how many updates it is ahead; empty where it is not."""
+        if not self._averaged:
+            return {}
+        return {**self.learner.state_dict(), UPDATES: torch.tensor(self._averaged)}
+
+    def load_learner_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from `learner_state`; from an empty one, or without `ema`, from the enhancer's weights.
+
+        Raises:
+            ValueError: If the weights do not fit.
+        """
+        weights = dict(state)
+        updates = weights.pop(UPDATES, None)
+        self._averaged = 0 if updates is None or not self.ema else int(updates)
+        if self._averaged:
+            self.learner.load_state_dict(weights)
+
+
+UPDATES: Final = "averaged_updates"
+
+
+def check_ema(name: str, decay: float) -> None:
+    """Refuse a decay that is none.
+
+    Raises:
+        ValueError: If it is not in [0, 1).
+    """
+    if not 0.0 <= decay < 1.0:
+        raise ValueError(f"{name} is {decay}, but a decay must be at least 0 (no average) and less than 1")
 
 
 def squared_error(enhanced: Tensor, target: Tensor, inside: Tensor) -> ErrorSum:
@@ -234,7 +314,8 @@ class Pretraining:
             self.chooser.begin(core)
         rate = cosine_schedule(self.done, self.updates, self.learning_rate, warmup=self.warmup)
         self.trainer.set_learning_rate(rate)
-        step = core.step_recorded(self.chooser.select(core))
+        with self.trainer.learning(core):
+            step = core.step_recorded(self.chooser.select(core))
         report = self.trainer.step(squared_error(step.enhanced, step.target, step.inside))
         self.done += 1
         return report

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Agent = TypeVar("Agent", bound="CoreAlgorithm")
 KIND: Final = "facehall-agent"
-_LEARNING_ONLY: Final = ("optimizer", "enhancer_optimizer", "generators")
+_LEARNING_ONLY: Final = ("optimizer", "enhancer_optimizer", "enhancer_learner", "generators")
 _POSITIONS: Final = ("faces", "imitation_batches")
 _COUNTERS: Final = ("num_timesteps", "imitated", "n_updates")
 
@@ -51,10 +51,11 @@ def save_agent(agent: CoreAlgorithm, path: str | Path, exclude: tuple[str, ...] 
         "enhancer": state["enhancer"],
         "optimizer": _flatten(state["optimizer"]),
         "enhancer_optimizer": _flatten(state["enhancer_optimizer"]),
+        "enhancer_learner": state["enhancer_learner"],
         "generators": {name: state[name] for name in ("generator", "order_generator")},
     }
     if "enhancer" in exclude:
-        del parts["enhancer"], parts["enhancer_optimizer"]
+        del parts["enhancer"], parts["enhancer_optimizer"], parts["enhancer_learner"]
     if "optimizer" in exclude:
         parts = {name: tensors for name, tensors in parts.items() if name not in _LEARNING_ONLY}
     description = _describe(agent) | {name: state[name] for name in (*_POSITIONS, *_COUNTERS)}
@@ -156,7 +157,8 @@ def _state(description: dict[str, Any], tensors: dict[str, dict[str, Tensor]]) -
     policy = dict(tensors["policy"])
     state: dict[str, Any] = {"baseline_values": policy.pop("baseline_values"), "policy": policy}
     state |= {name: description[name] for name in (*_POSITIONS, *_COUNTERS) if name in description}
-    state |= {"enhancer": tensors.get("enhancer", {})} | tensors.get("generators", {})
+    state |= {name: tensors.get(name, {}) for name in ("enhancer", "enhancer_learner")}
+    state |= tensors.get("generators", {})
     for name in ("optimizer", "enhancer_optimizer"):
         if name in tensors:
             state[name] = _unflatten(tensors[name])

@@ -16,7 +16,7 @@ from agents.advantages import Baseline, batch_mean, leave_one_out, unit_of
 from agents.algorithm import CoreAlgorithm, Value, as_schedule, set_learning_rate
 from agents.buffers import EpisodeBuffer
 from agents.distributed import ALONE, Ranks
-from agents.enhancement import Coupling, EnhancerTrainer
+from agents.enhancement import Coupling, EnhancerTrainer, check_ema
 from agents.faces import FaceBatches
 from agents.imitation import Demonstration, imitation_loss
 from agents.policies import PolicyConfig, PolicyNetwork, RecurrentPolicyNetwork, mode
@@ -77,6 +77,9 @@ class RecurrentReinforce(CoreAlgorithm):
         enhancer_betas: Of the enhancer's Adam; the paper's.
         enhancer_updates: Updates of the enhancer an iteration (alternating), as far as its patches go.
         enhancer_batch_size: Patches (episodes with `backprop_through_image`) an update of the enhancer.
+        enhancer_ema: Decay of a running average of the enhancer's weights, in [0, 1); 0: none. The episodes,
+            validation and files then have the average; the optimiser goes on from weights of its own (see
+            `agents.enhancement.EnhancerTrainer`).
         backprop_through_image: Let the enhancer's gradient flow through the pasted pictures of the episode.
         flip: Mirror training faces at random.
         policy_kwargs: Fields of `PolicyConfig`.
@@ -123,6 +126,7 @@ class RecurrentReinforce(CoreAlgorithm):
         "enhancer_betas",
         "enhancer_updates",
         "enhancer_batch_size",
+        "enhancer_ema",
         "backprop_through_image",
         "flip",
         "seed",
@@ -154,6 +158,7 @@ class RecurrentReinforce(CoreAlgorithm):
         enhancer_betas: tuple[float, float] = (0.5, 0.999),
         enhancer_updates: int = 25,
         enhancer_batch_size: int = 32,
+        enhancer_ema: float = 0.0,
         backprop_through_image: bool = False,
         flip: bool = True,
         policy_kwargs: dict[str, Any] | None = None,
@@ -187,6 +192,7 @@ class RecurrentReinforce(CoreAlgorithm):
         ):
             if number < least:
                 raise ValueError(f"{name} is {number}, but it must be at least {least}")
+        check_ema("enhancer_ema", enhancer_ema)
         if baseline == "leave_one_out" and n_rollouts < 2:
             raise ValueError(
                 "baseline 'leave_one_out' compares the rollouts of one face: set n_rollouts to 2 or more"
@@ -217,7 +223,7 @@ class RecurrentReinforce(CoreAlgorithm):
         self.coupling: Coupling = coupling
         self.enhancer_learning_rate, self.enhancer_betas = enhancer_learning_rate, enhancer_betas
         self.enhancer_updates, self.enhancer_batch_size = enhancer_updates, enhancer_batch_size
-        self.backprop_through_image = backprop_through_image
+        self.enhancer_ema, self.backprop_through_image = enhancer_ema, backprop_through_image
         self.flip = flip
         self.imitated = 0
         self.enhancer_trainer: EnhancerTrainer | None = None
@@ -529,6 +535,7 @@ class RecurrentReinforce(CoreAlgorithm):
                 learning_rate=self.enhancer_learning_rate,
                 betas=self.enhancer_betas,
                 max_grad_norm=self.max_grad_norm,
+                ema=self.enhancer_ema,
                 ranks=self.ranks,
             )
 

@@ -20,6 +20,7 @@ def training_state(agent: RecurrentReinforce) -> dict[str, Any]:
         "optimizer": agent.optimizer.state_dict(),
         "enhancer": enhancer.state_dict() if isinstance(enhancer, nn.Module) else {},
         "enhancer_optimizer": None if trainer is None else trainer.state_dict(),
+        "enhancer_learner": {} if trainer is None else trainer.learner_state(),
         "generator": agent.generator.get_state(),
         "order_generator": agent.order_generator.get_state(),
         **agent.positions(),
@@ -48,6 +49,7 @@ def load_training_state(agent: RecurrentReinforce, state: dict[str, Any]) -> Non
     load_moments(agent.optimizer, state.get("optimizer"))
     if trainer is not None:
         load_moments(trainer.optimizer, state.get("enhancer_optimizer"))
+        trainer.load_learner_state(state.get("enhancer_learner") or {})
     for name in ("generator", "order_generator"):
         _set_generator(getattr(agent, name), state.get(name))
     agent.load_positions({name: state[name] for name in ("faces", "imitation_batches") if name in state})

@@ -89,7 +89,11 @@ class TrainingRun:
                 "pretraining.updates is set, but the enhancer has nothing to train: name a preset"
             )
         trainer = EnhancerTrainer(
-            self.enhancer, learning_rate=settings.learning_rate, betas=settings.betas, ranks=self.ranks
+            self.enhancer,
+            learning_rate=settings.learning_rate,
+            betas=settings.betas,
+            ema=settings.ema,
+            ranks=self.ranks,
         )
         faces = FaceBatches(
             self.task.dataset, settings.batch_size, seed=run.seed, flip=settings.flip, ranks=self.ranks
@@ -240,6 +244,8 @@ class TrainingRun:
         if self.pretraining is not None and self.pretraining_trainer is not None:
             state["pretraining"] = self.pretraining.state_dict()
             state["pretraining_optimizer"] = self.pretraining_trainer.state_dict()
+            if self.pretraining.done < self.pretraining.updates:  # nothing comes after
+                state["pretraining_learner"] = self.pretraining_trainer.learner_state()
         return state
 
     def _checkpoint(self) -> None:
@@ -265,6 +271,7 @@ class TrainingRun:
         if self.pretraining is not None and self.pretraining_trainer is not None:
             self.pretraining.load_state_dict(state["pretraining"])
             self.pretraining_trainer.load_state_dict(state["pretraining_optimizer"])
+            self.pretraining_trainer.load_learner_state(state.get("pretraining_learner", {}))
         if self.ranks.first:
             print(f"going on from {path}")
 

@@ -18,8 +18,10 @@ from agents.configuration import make_parser, read_experiment
 from agents.divergence import DivergenceError, LossWatch
 from agents.evaluation import published_id
 from agents.records import load_images, load_records
+from agents.reinforce import RecurrentReinforce
 from agents.training import TrainingRun
 from facehall_env.datasets import load_dataset
+from facehall_env.enhancer import load_enhancer
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 SMALL = """
@@ -60,7 +62,8 @@ def make_run(config: Path, folder: Path, *more: str) -> TrainingRun:
 
 def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
     state = run.agent.training_state()
-    return {**state["policy"], **{f"enhancer.{name}": value for name, value in state["enhancer"].items()}}
+    parts = ("policy", "enhancer", "enhancer_learner")
+    return {f"{part}.{name}": value for part in parts for name, value in state[part].items()}
 
 
 def test_run_leaves_a_folder_that_can_be_run_again(config: Path, tmp_path: Path) -> None:
@@ -80,16 +83,21 @@ def test_run_leaves_a_folder_that_can_be_run_again(config: Path, tmp_path: Path)
     assert read_experiment(again).total_timesteps == 36
 
 
-@pytest.mark.parametrize("checkpoints_before_the_end", [1, 3, 5, 7])
+AVERAGED = ("--agent.enhancer_ema", "0.5", "--pretraining.ema", "0.5", "--run.select", "last")
+
+
+@pytest.mark.parametrize(
+    ("checkpoints_before_the_end", "more"), [(1, ()), (3, ()), (5, ()), (7, ()), (1, AVERAGED), (7, AVERAGED)]
+)
 def test_interrupted_run_goes_on_bit_for_bit(
-    config: Path, tmp_path: Path, killed_after: Any, checkpoints_before_the_end: int
+    config: Path, tmp_path: Path, killed_after: Any, checkpoints_before_the_end: int, more: tuple[str, ...]
 ) -> None:
-    whole = make_run(config, tmp_path / "whole")
+    whole = make_run(config, tmp_path / "whole", *more)
     whole.train()
 
     with killed_after(checkpoints_before_the_end):
-        make_run(config, tmp_path / "cut").train()
-    resumed = make_run(config, tmp_path / "cut")
+        make_run(config, tmp_path / "cut", *more).train()
+    resumed = make_run(config, tmp_path / "cut", *more)
     resumed.train()
     expected, found = weights(whole), weights(resumed)
     assert expected.keys() == found.keys()
@@ -196,6 +204,23 @@ def test_divergence_names_phase_step_and_the_way_back(
         assert all(
             weight.isfinite().all() for part in ("policy", "enhancer") for weight in state[part].values()
         )
+
+
+def test_the_result_holds_the_averaged_enhancer_and_what_learns(config: Path, tmp_path: Path) -> None:
+    run = make_run(config, tmp_path / "run", *AVERAGED)
+    run.train()
+    trainer = run.agent.enhancer_trainer
+    assert trainer is not None
+    saved = load_enhancer(tmp_path / "run" / "enhancer.safetensors").state_dict()
+    loaded = RecurrentReinforce.load(tmp_path / "run" / "agent.zip")
+    assert loaded.enhancer_trainer is not None
+    for name, value in trainer.enhancer.state_dict().items():
+        assert torch.equal(saved[name], value)
+        assert torch.equal(loaded.enhancer.state_dict()[name], value)
+        assert torch.equal(
+            loaded.enhancer_trainer.learner.state_dict()[name], trainer.learner.state_dict()[name]
+        )
+    assert not torch.equal(next(trainer.enhancer.parameters()), next(trainer.learner.parameters()))
 
 
 def test_finished_run_is_left_as_it_is(config: Path, tmp_path: Path) -> None:

@@ -241,3 +241,49 @@ def test_a_stream_without_faces_is_refused(size: int, batch: int, named: str) ->
 def test_the_schedule_needs_no_warmup() -> None:
     assert cosine_schedule(0, 10, 1.0) == 1.0
     assert math.isclose(cosine_schedule(5, 10, 1.0), 0.5)
+
+
+def test_the_enhancer_is_the_running_average_of_what_learns() -> None:
+    core, buffer = collected()
+    trainer = EnhancerTrainer(core.enhancer, learning_rate=1e-2, ema=0.15)
+    expected = {name: value.clone() for name, value in core.enhancer.named_parameters()}
+    before = learned_weights = None
+    for k in range(4):
+        trainer.fit(core, buffer, updates=1, batch_size=4, generator=torch.Generator().manual_seed(k))
+        assert core.enhancer is trainer.enhancer
+        decay = min(0.15, (1 + k) / (10 + k))  # 0.1 at first
+        before, learned_weights = learned_weights, dict(trainer.learner.named_parameters())
+        for name, value in expected.items():
+            value.lerp_(learned_weights[name].detach(), 1.0 - decay)
+    assert before is not None
+    for name, value in core.enhancer.named_parameters():
+        torch.testing.assert_close(value.detach(), expected[name])
+        assert not torch.equal(value, learned_weights[name])
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_the_average_does_not_disturb_what_learns(through: bool) -> None:
+    """The learner takes the very updates of a plain run on the same episodes."""
+    weights = []
+    for ema in (0.0, 0.9):
+        core, buffer = collected(toy_enhancer(seed=3))
+        trainer = EnhancerTrainer(core.enhancer, learning_rate=1e-2, ema=ema)
+        generator = torch.Generator().manual_seed(0)
+        trainer.fit(core, buffer, updates=3, batch_size=2, generator=generator, through_pictures=through)
+        weights.append(trainer.learner.state_dict())
+    assert same_weights(*weights)
+
+
+def test_the_learner_starts_from_what_the_enhancer_is_when_learning_starts() -> None:
+    core, buffer = collected(toy_enhancer(seed=3))
+    trainer = EnhancerTrainer(core.enhancer, learning_rate=1e-9, ema=0.9)
+    core.enhancer.load_state_dict(toy_enhancer(seed=4).state_dict())
+    trainer.fit(core, buffer, updates=1, batch_size=4, generator=torch.Generator().manual_seed(0))
+    for value, started in zip(trainer.learner.parameters(), toy_enhancer(seed=4).parameters(), strict=True):
+        torch.testing.assert_close(value, started, atol=1e-6, rtol=0.0)
+
+
+@pytest.mark.parametrize("decay", [1.0, -0.1, math.nan])
+def test_a_decay_that_is_none_is_refused(decay: float) -> None:
+    with pytest.raises(ValueError, match=r"enhancer_ema is .*, but a decay must be"):
+        toy_agent(enhancer_ema=decay)

@@ -83,9 +83,11 @@ def test_every_argument_that_learning_depends_on_is_written() -> None:
 
 
 @pytest.mark.parametrize("way", ["env", "env without an enhancer", "set_env", "checkpoint"])
-@pytest.mark.parametrize("baseline", ["leave_one_out", "scalar"])
-def test_learning_goes_on_bit_for_bit(tmp_path: Path, way: str, baseline: str) -> None:
-    arguments: dict[str, Any] = {"imitation_updates": 2, "baseline": baseline, "learning_rate": 1e-3}
+@pytest.mark.parametrize(
+    "more", [{"baseline": "leave_one_out"}, {"baseline": "scalar"}, {"enhancer_ema": 0.5}]
+)
+def test_learning_goes_on_bit_for_bit(tmp_path: Path, way: str, more: dict[str, Any]) -> None:
+    arguments: dict[str, Any] = {"imitation_updates": 2, "learning_rate": 1e-3, **more}
     whole = toy_agent(**arguments)
     whole.learn(3 * STEPS)
     first = toy_agent(**arguments)

@@ -145,7 +145,8 @@ def learned(agent: RecurrentReinforce) -> dict[str, Tensor]:
     """Everything an agent has learned, by name."""
     state = agent.training_state()
     found = {f"policy.{name}": value.clone() for name, value in state["policy"].items()}
-    found |= {f"enhancer.{name}": value.clone() for name, value in state["enhancer"].items()}
+    for part in ("enhancer", "enhancer_learner"):
+        found |= {f"{part}.{name}": value.clone() for name, value in state[part].items()}
     for part in ("optimizer", "enhancer_optimizer"):
         for index, entry in (state[part] or {"state": {}})["state"].items():
             found |= {f"{part}.{index}.{name}": value.clone() for name, value in entry.items()}
