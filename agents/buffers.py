@@ -24,6 +24,7 @@ class EpisodeBuffer:
         locations: int64, (T, N).
         rewards: float32, (T, N).
         high_resolution: uint8, (N, C, H, W).
+        prior: What the enhancer's prior says, float16, (N, C, H, W); None where it has none.
         final_mse: MSE of I_T, pixels in [0, 1], (N,).
         initial_mse: MSE of I_0, (N,).
         coverage: Share of each picture that was covered, (N,).
@@ -41,13 +42,15 @@ class EpisodeBuffer:
         self.locations = torch.zeros(horizon, rows, dtype=torch.int64, device=device)
         self.rewards = torch.zeros(horizon, rows, device=device)
         self.high_resolution = torch.zeros(rows, *shape, dtype=torch.uint8, device=device)
+        self.prior: Tensor | None = None
         self.initial_mse = torch.zeros(rows, device=device)
         self.final_mse = torch.zeros(rows, device=device)
         self.coverage = torch.zeros(rows, device=device)
 
     def begin(self, core: HallucinationCore) -> None:
-        """The core was reset: keep the HR pictures and the error of I_0."""
+        """The core was reset: keep the HR pictures, the error of I_0 and what the prior says."""
         self.high_resolution.copy_(core.high_resolution)
+        self.prior = None if core.prior is None else core.prior.to(self.pictures.dtype)
         self.initial_mse.copy_(core.mse)
 
     def record(self, t: int, picture: Tensor, location: Tensor, reward: Tensor) -> None:
@@ -102,11 +105,13 @@ class EpisodeBuffer:
             picture = self.pictures[step, row].float()
             target = self.high_resolution[row].float() / 127.5 - 1.0
             initial = self.pictures[0, row].float() if initial_patch else None
+            prior = None if self.prior is None else self.prior[row].float()
             inputs = EnhancerInput(
                 geometry.crop(geometry.to_canvas(picture), window),
                 picture,
                 geometry.centres(location),
                 None if initial is None else geometry.crop(geometry.to_canvas(initial), window),
+                None if prior is None else geometry.crop(geometry.to_canvas(prior), window),
             )
             yield inputs, geometry.crop(geometry.to_canvas(target), window), geometry.inside(window)
 

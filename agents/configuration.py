@@ -55,9 +55,12 @@ class NetworkConfig:
 
     Attributes:
         preset: ``paper``, ``full``, ``half`` or ``tiny``.
-        weights: A file to start from instead of random weights; then the preset is the file's.
+        weights: A file to start from instead of random weights; then the preset is the file's, and the prior.
+        prior: A run folder or weight file of method ``edsr``, whose picture the network then reads and adds
+            its residual to; None for none (the paper).
         extra_inputs: What the network sees beyond the paper; None leaves it to the preset.
-        residual_to: What the residual is added to, ``current`` or ``initial``; None leaves it to the preset.
+        residual_to: What the residual is added to, ``current``, ``initial`` or ``prior``; None leaves it to
+            the preset and the prior.
         edge_kernel: 5 or 3; None leaves it to the preset.
         tanh_output: Squash the output; None leaves it to the preset.
         global_features: Width of the global branch; 0 leaves the branch out (and `extra_inputs` must then be
@@ -66,6 +69,7 @@ class NetworkConfig:
 
     preset: str = "tiny"
     weights: Path | None = None
+    prior: Path | None = None
     extra_inputs: tuple[ExtraInput, ...] | None = None
     residual_to: ResidualTo | None = None
     edge_kernel: int | None = None

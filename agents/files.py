@@ -16,7 +16,7 @@ from torch import Tensor
 
 from agents.policies import PolicyConfig
 from facehall_env._version import __version__
-from facehall_env.enhancer import EnhancerConfig, LocalEnhancementNetwork
+from facehall_env.enhancer import EnhancerConfig, LocalEnhancementNetwork, enhancer_config
 
 if TYPE_CHECKING:
     from agents.algorithm import CoreAlgorithm
@@ -140,7 +140,7 @@ def _enhancer(values: dict[str, Any] | None) -> LocalEnhancementNetwork | None:
     """The network that the file describes; None where it holds the weights of one of the user's own."""
     if values is None:
         return None
-    return LocalEnhancementNetwork(EnhancerConfig(**{name: _tuples(value) for name, value in values.items()}))
+    return LocalEnhancementNetwork(enhancer_config(values))
 
 
 def _warn_of_functions(path: Path, description: dict[str, Any], changes: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from agents.ablations import check_name
+from agents.baselines.edsr import load_prior
 from agents.callbacks import AtIteration, Validation
 from agents.checkpoints import CheckpointFolder
 from agents.configuration import EnvironmentConfig, Experiment
@@ -372,14 +373,24 @@ def make_environment(experiment: Experiment, split: str) -> FaceHallucinationEnv
     env = experiment.env
     made = gym.make(env.id, disable_env_checker=True, **environment_arguments(env, split)).unwrapped
     assert isinstance(made, FaceHallucinationEnv)
-    network = experiment.enhancer
+    network, core = experiment.enhancer, made.core
     if network.weights is not None:
+        if network.prior is not None:
+            raise ValueError(
+                "enhancer.prior is set, but enhancer.weights bring their own prior: leave one out"
+            )
         made.set_enhancer(load_enhancer(network.weights))
-    else:
-        core = made.core
-        made.set_enhancer(
-            make_enhancer(network.preset, shape=core.shape, patch_size=core.patch_size, **network.overrides())
+        return made
+    prior = None if network.prior is None else load_prior(network.prior)
+    made.set_enhancer(
+        make_enhancer(
+            network.preset,
+            shape=core.shape,
+            patch_size=core.patch_size,
+            prior=prior,
+            **network.overrides(),
         )
+    )
     return made
 
 

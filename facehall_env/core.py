@@ -145,7 +145,14 @@ class HallucinationCore:
                 )
         if isinstance(enhancer, nn.Module):
             enhancer = cast(Enhancer, enhancer.to(self.device))
+        prior = getattr(enhancer, "prior", None)
+        if prior is not None and prior.config.scale != self.scale:
+            raise ValueError(
+                f"the enhancer's prior was made for scale {prior.config.scale}, but this environment has "
+                f"{self.scale}"
+            )
         self.enhancer = enhancer
+        self._prior_canvas: Tensor | None = None
 
     def replica(self, **changes: Any) -> HallucinationCore:
         """Another core with the same settings and the same enhancer, for episodes beside these.
@@ -254,7 +261,28 @@ class HallucinationCore:
         # Made when first asked for; from then on every step mends what its patch has changed.
         self._squares: Tensor | None = None
         self._shown: Tensor | None = None
+        self._prior_canvas = None
         self.t = 0
+
+    @property
+    def prior(self) -> Tensor | None:
+        """What the enhancer's prior makes of the low-resolution pictures, (N, C, H, W), not clamped.
+
+        None where the enhancer has no prior. No gradient is recorded: the prior learns before the enhancer.
+        """
+        canvas = self._prior()
+        return None if canvas is None else self.geometry.to_picture(canvas)
+
+    def _prior(self) -> Tensor | None:
+        """The same on a canvas; made when it is first asked for, once an episode."""
+        network = getattr(self.enhancer, "prior", None)
+        if network is not None and self._prior_canvas is None:
+            with torch.no_grad(), self._autocast():
+                self._prior_canvas = self.geometry.to_canvas(network(self.low_resolution))
+        return self._prior_canvas
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     @property
     def current(self) -> Tensor:
@@ -299,11 +327,13 @@ class HallucinationCore:
         initial = (
             self.geometry.crop(self._initial_canvas, window) if self.enhancer.needs_initial_patch else None
         )
+        prior = self._prior()
         return EnhancerInput(
             self.geometry.crop(self._canvas, window),
             picture,
             self.geometry.centres(location),
             initial,
+            None if prior is None else self.geometry.crop(prior, window),
         )
 
     def enhance(self, inputs: EnhancerInput) -> Tensor:
@@ -318,7 +348,7 @@ class HallucinationCore:
         Raises:
             ValueError: If the enhancer returns patches of another shape.
         """
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with self._autocast():
             enhanced = self.enhancer(inputs)
         if enhanced.shape != inputs.patch.shape:
             raise ValueError(

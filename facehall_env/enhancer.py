@@ -8,7 +8,7 @@ which is added to the patch.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from facehall_env.arguments import one_of, whole
 from facehall_env.patches import PATCH_SIZE
+from facehall_env.prior import FacePrior, PriorConfig
 from facehall_env.weights import read_header, read_tensors
 
-ExtraInput = Literal["coordinates", "location", "initial_patch"]
-ResidualTo = Literal["current", "initial"]
+ExtraInput = Literal["coordinates", "location", "initial_patch", "prior_patch"]
+ResidualTo = Literal["current", "initial", "prior"]
 LAST_KERNEL: Final = 5
 """Kernel of the eighth convolution; only those of the first and the seventh are in dispute."""
 
@@ -37,16 +38,23 @@ class EnhancerInput(NamedTuple):
         centre: Row and column of the patches' centres in [-1, 1], (N, 2).
         initial_patch: The same patches of I_0, (N, C, h, w), or None where the
             enhancer does not ask for them.
+        prior_patch: The same patches of what the enhancer's prior made of the low-resolution pictures,
+            (N, C, h, w), or None where the enhancer has no prior.
     """
 
     patch: Tensor
     picture: Tensor
     centre: Tensor
     initial_patch: Tensor | None = None
+    prior_patch: Tensor | None = None
 
 
 class Enhancer(Protocol):
-    """Anything that maps an `EnhancerInput` to enhanced patches (N, C, h, w) in [-1, 1]."""
+    """Anything that maps an `EnhancerInput` to enhanced patches (N, C, h, w) in [-1, 1].
+
+    One that has an attribute `prior` other than None, a `facehall_env.prior.FacePrior`, is also given the
+    patches of what that makes of the low-resolution pictures; it is asked once an episode.
+    """
 
     @property
     def needs_initial_patch(self) -> bool:
@@ -83,13 +91,16 @@ class EnhancerConfig:
         global_features: Width of the two hidden layers of the global branch; 0 leaves the branch out.
         extra_inputs: What the network sees beyond the paper: ``coordinates`` (two channels, the place of each
             pixel in the picture), ``location`` (the patch's centre, to the global branch), ``initial_patch``
-            (the patch of I_0).
+            (the patch of I_0), ``prior_patch`` (the patch of what the prior says).
         tanh_output: Squash the sum of patch and residual with tanh, as the authors' code does.
         residual_to: What the residual is added to: ``current``, the patch as it is now (the paper), or
-            ``initial``, the patch of I_0. The sum over ``initial`` is stable under repetition: a patch that
-            is looked at again gets a better residual, not one more.
+            ``initial``, the patch of I_0, or ``prior``, that of what the prior says. The sum over one of
+            these is stable under repetition: a patch that is looked at again gets a better residual, not one
+            more.
         zero_last_layer: Start the last convolution at zero, so that the untrained network gives the patch
             that the residual is added to (without `tanh_output`).
+        prior: The network that reads the low-resolution picture, or None for none (the paper). It learns on
+            its own, before this one (``python -m agents.baselines --method edsr``), and never here.
     """
 
     channels: int = 3
@@ -105,6 +116,7 @@ class EnhancerConfig:
     residual_to: ResidualTo = "current"
     tanh_output: bool = False
     zero_last_layer: bool = False
+    prior: PriorConfig | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built from, naming the field."""
@@ -127,10 +139,36 @@ class EnhancerConfig:
                 f"extra_inputs has {sorted(unknown)}; the extra inputs are {', '.join(get_args(ExtraInput))}"
             )
         one_of("residual_to", self.residual_to, ResidualTo)
+        if self.prior is None:
+            if self.needs_prior_patch:
+                raise ValueError(
+                    "extra_inputs 'prior_patch' and residual_to 'prior' need a prior: train one with "
+                    "python -m agents.baselines --method edsr and give its weights"
+                )
+        elif (self.prior.channels, self.prior.height, self.prior.width) != (
+            self.channels,
+            self.height,
+            self.width,
+        ):
+            raise ValueError(
+                f"prior makes pictures of {(self.prior.channels, self.prior.height, self.prior.width)} "
+                f"(channels, rows, columns), but the enhancer is for "
+                f"{(self.channels, self.height, self.width)}"
+            )
         if "location" in self.extra_inputs and not self.global_features:
             raise ValueError(
                 "extra_inputs has 'location', which goes to the global branch, but global_features is 0"
             )
+
+    @property
+    def needs_prior_patch(self) -> bool:
+        """Whether the patch of what the prior says is read or added to."""
+        return "prior_patch" in self.extra_inputs or self.residual_to == "prior"
+
+    @property
+    def needs_initial_patch(self) -> bool:
+        """Whether the patch of I_0 is read or added to."""
+        return "initial_patch" in self.extra_inputs or self.residual_to == "initial"
 
 
 _BEYOND_THE_PAPER: Final[dict[str, Any]] = {
@@ -160,6 +198,7 @@ class LocalEnhancementNetwork(nn.Module):
         super().__init__()
         self.config = config
         c, h, w = config.channels, config.patch_height, config.patch_width
+        self.prior = None if config.prior is None else FacePrior(config.prior).requires_grad_(False)
         inputs = c
         if config.global_features:
             g = config.global_features
@@ -169,7 +208,8 @@ class LocalEnhancementNetwork(nn.Module):
                 nn.ReLU(), nn.Linear(g + placed, g), nn.ReLU(), nn.Linear(g, c * h * w)
             )
             inputs += c
-        inputs += 2 * ("coordinates" in config.extra_inputs) + c * ("initial_patch" in config.extra_inputs)
+        inputs += 2 * ("coordinates" in config.extra_inputs)
+        inputs += c * len({"initial_patch", "prior_patch"} & set(config.extra_inputs))
         widths = (inputs, *config.widths, c)
         kernels = (config.edge_kernel, *(5 * (config.inner_kernel,)), config.edge_kernel, LAST_KERNEL)
         layers: list[nn.Module] = []
@@ -192,8 +232,8 @@ class LocalEnhancementNetwork(nn.Module):
         signal of the narrow presets to nothing. The global map starts at a twentieth of it, since a map as
         loud as the patch but unrelated to it hides what the first convolutions have to learn.
         """
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d | nn.Linear) and not name.startswith("prior."):
                 if self.config.zero_last_layer:
                     nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 else:
@@ -213,7 +253,7 @@ class LocalEnhancementNetwork(nn.Module):
     @property
     def needs_initial_patch(self) -> bool:
         """Whether `EnhancerInput.initial_patch` must be given."""
-        return "initial_patch" in self.config.extra_inputs or self.config.residual_to == "initial"
+        return self.config.needs_initial_patch
 
     def forward(self, inputs: EnhancerInput) -> Tensor:
         """Enhance patches.
@@ -241,19 +281,15 @@ class LocalEnhancementNetwork(nn.Module):
             centre = inputs.centre.view(n, 2, 1, 1)
             layers.append((centre[:, :1] + self._rows).expand(n, 1, h, w))
             layers.append((centre[:, 1:] + self._columns).expand(n, 1, h, w))
-        initial = self._initial_patch(inputs) if self.needs_initial_patch else None
-        if initial is not None and "initial_patch" in config.extra_inputs:
-            layers.append(initial)
+        bases = {"current": patch}
+        if config.needs_initial_patch:
+            bases["initial"] = _given("initial_patch", "I_0", inputs.initial_patch, patch)
+        if config.needs_prior_patch:
+            bases["prior"] = _given("prior_patch", "what the prior says", inputs.prior_patch, patch)
+        layers += [bases[name] for name in ("initial", "prior") if f"{name}_patch" in config.extra_inputs]
         residual = self.convolutions(torch.cat(layers, dim=1)).to(patch.dtype)
-        enhanced = residual + (patch if initial is None or config.residual_to == "current" else initial)
+        enhanced = residual + bases[config.residual_to]
         return torch.tanh(enhanced) if config.tanh_output else enhanced
-
-    @staticmethod
-    def _initial_patch(inputs: EnhancerInput) -> Tensor:
-        if inputs.initial_patch is None:
-            raise ValueError("this enhancer also reads the patch of I_0: give EnhancerInput.initial_patch")
-        _check("patches of I_0", inputs.initial_patch, tuple(inputs.patch.shape[1:]))
-        return inputs.initial_patch
 
     def save(self, path: str | Path) -> None:
         """Write weights (safetensors) with the configuration as JSON in the file's header.
@@ -276,11 +312,19 @@ def _check(what: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
         )
 
 
+def _given(name: str, of: str, patches: Tensor | None, like: Tensor) -> Tensor:
+    if patches is None:
+        raise ValueError(f"this enhancer also reads the patch of {of}: give EnhancerInput.{name}")
+    _check(f"patches of {of}", patches, tuple(like.shape[1:]))
+    return patches
+
+
 def make_enhancer(
     preset: str,
     *,
     shape: Sequence[int] = (3, 128, 128),
     patch_size: tuple[int, int] = PATCH_SIZE,
+    prior: FacePrior | None = None,
     **overrides: Any,
 ) -> LocalEnhancementNetwork:
     """An untrained network by the name of its preset.
@@ -289,7 +333,9 @@ def make_enhancer(
         preset: A key of `PRESETS`.
         shape: C, H, W of the picture.
         patch_size: h, w of the patch.
-        **overrides: Fields of `EnhancerConfig` that replace the preset's.
+        prior: A trained prior, whose weights are copied; then the network also reads the patch of what it
+            says and adds its residual to that.
+        **overrides: Fields of `EnhancerConfig` that replace the preset's, and what `prior` makes of them.
 
     Raises:
         ValueError: If the preset or a field is unknown.
@@ -299,15 +345,35 @@ def make_enhancer(
     if unknown := set(overrides) - {field.name for field in fields(EnhancerConfig)}:
         raise ValueError(f"EnhancerConfig has no field {', '.join(sorted(unknown))}")
     channels, height, width = shape
+    settings = dict(PRESETS[preset])
+    if prior is not None:
+        seen = tuple(settings.get("extra_inputs", ()))
+        settings |= {"prior": prior.config, "residual_to": "prior", "extra_inputs": (*seen, "prior_patch")}
     config = EnhancerConfig(
         channels=channels,
         height=height,
         width=width,
         patch_height=patch_size[0],
         patch_width=patch_size[1],
-        **PRESETS[preset],
+        **settings,
     )
-    return LocalEnhancementNetwork(replace(config, **overrides))
+    network = LocalEnhancementNetwork(replace(config, **overrides))
+    if prior is not None and network.prior is not None:
+        network.prior.load_state_dict(prior.state_dict())
+    return network
+
+
+def enhancer_config(values: Mapping[str, Any]) -> EnhancerConfig:
+    """The configuration that `dataclasses.asdict` made of one, JSON's lists for tuples allowed.
+
+    Raises:
+        TypeError: If a field is unknown.
+        ValueError: If a field is out of range.
+    """
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    if fields.get("prior") is not None:
+        fields["prior"] = PriorConfig(**fields["prior"])
+    return EnhancerConfig(**fields)
 
 
 def load_enhancer(path: str | Path) -> LocalEnhancementNetwork:
@@ -325,8 +391,7 @@ def load_enhancer(path: str | Path) -> LocalEnhancementNetwork:
     weights = read_tensors(path)
     try:
         values: dict[str, Any] = json.loads(header["config"])
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        network = LocalEnhancementNetwork(EnhancerConfig(**values))
+        network = LocalEnhancementNetwork(enhancer_config(values))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} has no configuration that fits this version: {error}") from error
     expected = network.state_dict()

@@ -557,7 +557,8 @@ def test_observe_shows_what_the_next_step_shows():
     assert core.t == 1
     assert core.coverage.tolist() == [48 / 384, 48 / 384]
     core.step(location)
-    for shown, expected in zip(seen[-1], preview, strict=True):
+    assert preview.prior_patch is None is seen[-1].prior_patch  # without a prior
+    for shown, expected in zip(seen[-1][:4], preview[:4], strict=True):
         assert torch.equal(shown, expected)
     window = core.geometry.window(location)
     assert torch.equal(

@@ -15,7 +15,7 @@ from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent
 from agents.scripted import CoreAgent, RandomPatch, RasterScan
 from facehall_env.core import HORIZON, HallucinationCore
-from facehall_env.enhancer import EnhancerConfig, LocalEnhancementNetwork
+from facehall_env.enhancer import LocalEnhancementNetwork, enhancer_config
 from facehall_env.patches import Boundary
 
 LOOKING: Final = ("attention_fh", "random_patch", "raster_scan")
@@ -73,7 +73,7 @@ class Looking(Hallucinator):
         )
         self.name = looker
         self.sampled, self.seed = sampled, seed
-        self.enhancer = LocalEnhancementNetwork(EnhancerConfig(**tuples(dict(enhancer))))
+        self.enhancer = LocalEnhancementNetwork(enhancer_config(enhancer))
         self.policy = None if policy is None else RecurrentPolicyNetwork(PolicyConfig(**tuples(dict(policy))))
         self._core = HallucinationCore(
             degradation.high_shape,

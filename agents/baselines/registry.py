@@ -19,6 +19,7 @@ HALLUCINATORS: Final[dict[str, str]] = {
     "cnn16": "agents.baselines.vdsr:CNN16",
     "gln": "agents.baselines.gln:GLN",
     "bccnn": "agents.baselines.bccnn:BCCNN",
+    "edsr": "agents.baselines.edsr:EDSR",
     "spatial_transformer": "agents.baselines.spatial_transformer:SpatialTransformer",
     "attention_fh": "agents.baselines.looking:Looking",
     "random_patch": "agents.baselines.looking:Looking",

@@ -21,6 +21,7 @@ METHODS = (
     "srcnn",
     "vdsr",
     "gln",
+    "edsr",
     "attention_fh",
     "attention_fh_t5",
     "attention_fh_t15",

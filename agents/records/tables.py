@@ -18,6 +18,7 @@ LABELS = {
     "srcnn": "SRCNN",
     "vdsr": "VDSR",
     "gln": "GLN",
+    "edsr": "EDSR (the prior alone)",
     "attention_fh": "Attention-FH",
     "attention_fh_t5": "Attention-FH, T = 5",
     "attention_fh_t15": "Attention-FH, T = 15",

@@ -16,6 +16,7 @@ from agents.training import environment_arguments
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.enhancer import EnhancerConfig, EnhancerInput, LocalEnhancementNetwork, load_enhancer
 from facehall_env.env import FaceHallucinationEnv
+from facehall_env.prior import FacePrior
 from facehall_env.sb3 import FaceHallucinationVecEnv
 
 
@@ -37,6 +38,11 @@ class CountedEnhancer(nn.Module):
     def config(self) -> EnhancerConfig:
         """That of the enhancer, by which a core knows whether it fits."""
         return self.enhancer.config
+
+    @property
+    def prior(self) -> FacePrior | None:
+        """As the enhancer."""
+        return self.enhancer.prior
 
     @property
     def needs_initial_patch(self) -> bool:

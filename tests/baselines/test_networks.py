@@ -24,6 +24,7 @@ SMALL_SETTINGS = {
     "cnn16": {"depth": 3, "width": 8},
     "gln": {"hidden": (8, 8), "widths": (4, 4, 4, 4, 4, 4, 4)},
     "bccnn": {"hidden": 8},
+    "edsr": {"features": 8, "blocks": 1},
     "spatial_transformer": {
         "preset": "tiny",
         "horizon": 2,
@@ -57,6 +58,11 @@ def bccnn(channels: int, pixels: int) -> int:
     return features + fc(2048, 2000, pixels) + fc(2048, 100, 1)
 
 
+def edsr(channels: int, features: int, blocks: int, scale: int) -> int:
+    body = conv(3, channels, features) + 2 * blocks * conv(3, features, features)
+    return body + conv(3, features, channels * scale**2)
+
+
 @pytest.mark.parametrize(
     ("name", "degradation", "settings", "weights"),
     [
@@ -70,6 +76,8 @@ def bccnn(channels: int, pixels: int) -> int:
         ("gln", BIOID_X8, {}, conv(16, 1, 1) + fc(300, 256, 256, 256, 19200) + ln8(1)),
         ("bccnn", LFW_X8, {}, bccnn(3, 49152)),
         ("bccnn", BIOID_X4, {}, bccnn(1, 19200)),
+        ("edsr", LFW_X8, {}, edsr(3, 64, 8, 8) + 64 * 16 * 16),
+        ("edsr", BIOID_X4, {"features": 16, "blocks": 2, "placed": False}, edsr(1, 16, 2, 4)),
     ],
 )
 def test_weights_are_those_of_the_specification(
@@ -77,7 +85,7 @@ def test_weights_are_those_of_the_specification(
 ) -> None:
     method = make_hallucinator(name, degradation, **settings)
     assert method.parameter_count == weights
-    assert method.protocols == (("aligned", "torch7") if name == "gln" else ("aligned",))
+    assert method.protocols == (("aligned", "torch7") if name in ("gln", "edsr") else ("aligned",))
 
 
 @pytest.mark.parametrize("name", SMALL_SETTINGS)
@@ -118,6 +126,7 @@ class FourFaces(SmallFaces):
         ("cnn16", {"depth": 5, "width": 16}, 150, 1e-2),
         ("gln", {"hidden": (32, 32), "widths": (8,) * 7}, 150, 5e-3),
         ("bccnn", {"hidden": 32}, 150, 3e-3),
+        ("edsr", {"features": 32, "blocks": 2}, 150, 5e-3),
     ],
 )
 def test_four_faces_are_overfitted(name: str, settings: dict, updates: int, rate: float) -> None:

@@ -1,0 +1,81 @@
+"""EDSR: residual blocks at low resolution, sub-pixel up-sampling (Lim et al., CVPR Workshops 2017)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from agents.baselines.contract import Degradation
+from agents.baselines.networks import NetworkHallucinator
+from agents.baselines.recipes import TrainingConfig
+from agents.baselines.run import WEIGHTS
+from facehall_env.prior import FacePrior, PriorConfig
+
+
+class EDSR(NetworkHallucinator):
+    """The network of `facehall_env.prior.FacePrior` as a method of its own; not one of the paper's systems.
+
+    The small picture (N, C, H/s, W/s) -> conv 3x3 C -> F, plus F learned features of each cell -> B residual
+    blocks of two convolutions 3x3, F -> F, with a ReLU between and no batch normalisation -> conv 3x3 F ->
+    C*s*s -> the pixels of the cells, (N, C, H, W), added to the aligned bicubic enlargement. Since it works
+    at low resolution it costs a fraction of the networks that read I_0.
+
+    It stands among the baselines because whoever gives its weights to the local enhancement network
+    (``enhancer.prior``) must know what they do alone.
+
+    We differ from the paper: the cells' own features (faces are aligned, so a cell knows whether it holds an
+    eye); no upper half of the network after the up-sampling, which is one step; the squared error, which PSNR
+    measures, where it takes the absolute one.
+
+    Args:
+        degradation: What it is made for.
+        features: F.
+        blocks: B.
+        placed: Whether cells have features of their own.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    name = "edsr"
+    reads_initial = False
+    recipe = TrainingConfig(learning_rate=1e-3, betas=(0.9, 0.99))
+
+    def __init__(
+        self, degradation: Degradation, *, features: int = 64, blocks: int = 8, placed: bool = True
+    ) -> None:
+        super().__init__(degradation, features=features, blocks=blocks, placed=placed)
+        self.network = FacePrior(
+            PriorConfig(
+                degradation.channels,
+                degradation.height,
+                degradation.width,
+                degradation.scale,
+                features=features,
+                blocks=blocks,
+                placed=placed,
+            )
+        )
+
+    def forward(self, low_resolution: Tensor) -> Tensor:
+        """(N, C, H/s, W/s) to (N, C, H, W)."""
+        picture: Tensor = self.network(low_resolution * 2.0 - 1.0)
+        return (picture + 1.0) * 0.5
+
+
+def load_prior(path: str | Path) -> FacePrior:
+    """The network of a trained `EDSR`, for `facehall_env.enhancer.make_enhancer`.
+
+    Args:
+        path: A weight file, or the run folder of ``python -m agents.baselines --method edsr``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is cut off, or holds another method or one that has not learned.
+    """
+    path = Path(path)
+    method = EDSR.load(path / WEIGHTS if path.is_dir() else path)
+    if not method.fitted:
+        raise ValueError(f"the prior in {path} has not learned anything yet: train it first")
+    return method.network
