@@ -7,13 +7,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agents.distributed import ALONE, Ranks
-from agents.policies import PolicyConfig, draw_place
+from agents.policies import PolicyConfig, RecurrentPolicyNetwork, draw_place
 from agents.rollout import PolicyAgent
 from agents.scripted import ErrorMap
 from facehall_env.core import HallucinationCore
 
 
-def oracle_targets(error_map: Tensor, config: PolicyConfig, temperature: float, most: Tensor) -> Tensor:
+def oracle_targets(
+    error_map: Tensor,
+    config: PolicyConfig,
+    temperature: float,
+    most: Tensor,
+    forbidden: Tensor | None = None,
+) -> Tensor:
     """A distribution over places that prefers those where most is to be won.
 
     Args:
@@ -24,13 +30,17 @@ def oracle_targets(error_map: Tensor, config: PolicyConfig, temperature: float, 
         most: What the best place had to win at the start of the episode, (N,). What is left falls from step
             to step, and the advice fades with it: measured by what is left, it would end up shouting about
             noise.
+        forbidden: Places that the policy may not choose, bool, (N, places); None: it may choose all.
 
     Returns:
         Probabilities, (N, places).
     """
     half = config.stride // 2
     score = error_map[:, half :: config.stride, half :: config.stride].flatten(1)
-    return (score / (temperature * most.clamp_min(1e-9)[:, None])).softmax(dim=1)
+    logits = score / (temperature * most.clamp_min(1e-9)[:, None])
+    if forbidden is not None:
+        logits = logits.masked_fill(forbidden, -torch.inf)
+    return logits.softmax(dim=1)
 
 
 class Demonstration:
@@ -83,7 +93,11 @@ class Demonstration:
         error_map = self.error_map(core)
         if core.t == 0:
             self._most = error_map.amax(dim=(1, 2))
-        target = oracle_targets(error_map, self.agent.network.config, self.temperature, self._most)
+        network = self.agent.network
+        forbidden = None
+        if isinstance(network, RecurrentPolicyNetwork):
+            forbidden = network.forbidden(self.agent.state.visits)
+        target = oracle_targets(error_map, network.config, self.temperature, self._most, forbidden)
         advised = draw_place(target, self.generator, self.ranks)
         chosen = self.agent.choose(core)
         advise = self.ranks.rand(core.rows, self.generator, core.device) < self.oracle_share

@@ -21,6 +21,8 @@ HeadKind = Literal["conv", "flat", "gaussian"]
 PolicyInput = Literal["current", "initial", "both"]
 TASK_FIELDS: Final = ("channels", "height", "width", "patch_height", "patch_width")
 """The fields of a `PolicyConfig` that the task fixes."""
+_FORBIDDEN: Final = 1e4
+"""Taken off the logits of forbidden places: their probability is 0 in float32, and no gradient is NaN."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ class PolicyConfig:
         history_features: Width of the history's layer.
         lstm_features: Width of the LSTM; with head ``gaussian`` of the GRU and of the two layers before it.
         head_channels: Width of the convolutional head.
+        inhibition: Inhibition of return (Itti, Koch and Niebur 1998): places of the grid that lie within this
+            many pixels of a place that was chosen before are not chosen again while there are others; 0:
+            every place may be (the paper). Not with head ``gaussian``.
         location_std: Standard deviation of the points of head ``gaussian``, in the unit of [-1, 1].
     """
 
@@ -64,6 +69,7 @@ class PolicyConfig:
     lstm_features: int = 512
     head_channels: int = 32
     location_std: float = 0.22
+    inhibition: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built from, naming the field."""
@@ -90,8 +96,15 @@ class PolicyConfig:
         _ = self.stride_grid  # refuses a stride that fits no grid
         if not 0.0 < self.location_std < float("inf"):
             raise ValueError(f"location_std is {self.location_std}, but it must be a positive number")
+        if not 0.0 <= self.inhibition < float("inf"):
+            raise ValueError(f"inhibition is {self.inhibition}, but it must be a number of pixels, 0 or more")
         if self.head == "gaussian":
-            for name, only in (("stride", 1), ("history", "last"), ("policy_input", "both")):
+            for name, only in (
+                ("stride", 1),
+                ("history", "last"),
+                ("policy_input", "both"),
+                ("inhibition", 0.0),
+            ):
                 if getattr(self, name) != only:
                     raise ValueError(
                         f"{name} is {getattr(self, name)!r}, but head 'gaussian', which chooses points and "
@@ -309,6 +322,39 @@ def draw_place(
     return place.squeeze(1).clamp_(max=probabilities.shape[1] - 1)  # the product may be rounded up
 
 
+class Inhibition(nn.Module):
+    """Which places of the grid lie near one that was chosen before (inhibition of return).
+
+    Args:
+        config: Gives the grid and the distance.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.grid = config.grid
+        self.reach = int(config.inhibition // config.stride)
+        offset = torch.arange(-self.reach, self.reach + 1) * float(config.stride)
+        near = offset[:, None] ** 2 + offset[None] ** 2 <= config.inhibition**2
+        self.register_buffer("kernel", near.float()[None, None], persistent=False)
+
+    def forward(self, visits: Tensor) -> Tensor:
+        """Forbid places.
+
+        Args:
+            visits: How often each place was chosen, (..., places).
+
+        Returns:
+            bool, (..., places); where all of them would be forbidden, none is.
+        """
+        with torch.no_grad():
+            maps = (visits > 0).to(self.kernel.dtype).view(-1, 1, *self.grid)
+            near = F.conv2d(maps, self.kernel, padding=self.reach).flatten(1) > 0.5
+            near &= ~near.all(dim=1, keepdim=True)
+        return near.view_as(visits)
+
+
 class RecurrentPolicyNetwork(PolicyNetwork):
     """Picture and history to a distribution over places (Eq. (3) and (4) of the paper).
 
@@ -329,6 +375,11 @@ class RecurrentPolicyNetwork(PolicyNetwork):
         self.head: FlatHead | ConvHead
         self.head = FlatHead(config) if config.head == "flat" else ConvHead(config)
         self.value_layer = nn.Linear(config.lstm_features, 1)
+        self.inhibition = Inhibition(config) if config.inhibition else None
+
+    def forbidden(self, visits: Tensor) -> Tensor | None:
+        """Which places may not be chosen after these visits (..., places); bool, or None if all may be."""
+        return None if self.inhibition is None else self.inhibition(visits)
 
     def initial_state(self, rows: int) -> PolicyState:
         """The memory before the first step, for N rows."""
@@ -401,13 +452,14 @@ class RecurrentPolicyNetwork(PolicyNetwork):
             Logits (T, N, places), and values (T, N), see `PolicyNetwork.evaluate`.
         """
         steps, rows = choices.shape
-        counted = self.config.history == "visits" or self.config.head == "conv"
-        visits = pictures.new_zeros(steps, rows, self.config.places if counted else 0)
+        config = self.config
+        counted = config.history == "visits" or config.head == "conv" or config.inhibition > 0.0
+        visits = pictures.new_zeros(steps, rows, config.places if counted else 0)
         if counted:
             visits[1:].scatter_(2, choices[:-1, :, None], 1.0)
             visits = visits.cumsum(0)
         last = torch.cat((torch.full_like(choices[:1], -1), choices[:-1]))
-        if self.config.policy_input == "initial":
+        if config.policy_input == "initial":
             pictures = pictures[:1].expand_as(pictures)
         logits, values, _ = self._run(pictures, visits, last, None)
         return logits, values
@@ -423,7 +475,11 @@ class RecurrentPolicyNetwork(PolicyNetwork):
         hidden, memory_out = self.lstm(torch.cat((picture_features, history_features), dim=2), memory_in)
         values = self.value_layer(hidden.detach()).squeeze(2)
         logits = self.head(hidden.flatten(0, 1), pictures.flatten(0, 1), visits.flatten(0, 1))
-        return logits.view(steps, rows, -1), values, memory_out
+        logits = logits.view(steps, rows, -1)
+        forbidden = self.forbidden(visits)
+        if forbidden is not None:
+            logits = logits - _FORBIDDEN * forbidden
+        return logits, values, memory_out
 
     def _coordinates(self, place: Tensor) -> Tensor:
         """Row and column of places in [-1, 1], (..., 2); the middle of the picture before the first step."""

@@ -120,3 +120,12 @@ def test_a_round_walks_over_all_of_its_episodes() -> None:
     agent.imitate()
     assert int(agent.optimizer.state_dict()["state"][0]["step"]) == 9
     assert agent.optimizer.param_groups[0]["lr"] == agent.imitation_learning_rate
+
+
+def test_the_oracle_advises_nothing_that_is_forbidden() -> None:
+    forbidden = torch.zeros(1, CONFIG.places, dtype=torch.bool)
+    forbidden[0, 5] = True
+    target = oracle_targets(map_of({5: 40.0, 2: 39.0}), CONFIG, 0.01, torch.tensor([40.0]), forbidden)[0]
+    assert target[5] == 0.0
+    assert int(target.argmax()) == 2
+    assert math.isclose(float(target.sum()), 1.0, rel_tol=1e-6)

@@ -159,3 +159,46 @@ def test_values_teach_their_head_alone() -> None:
 def test_what_no_network_can_be_built_from_is_refused(change: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         toy_config(**change)
+
+
+@pytest.mark.parametrize(("stride", "inhibition"), [(1, 2.0), (2, 3.0), (4, 4.0), (4, 2.0)])
+@torch.no_grad()
+def test_inhibited_places_lie_apart_while_there_are_others(stride: int, inhibition: float) -> None:
+    config = toy_config(stride=stride, inhibition=inhibition)
+    network = randomise(RecurrentPolicyNetwork(config), std=0.3)
+    state, points = network.initial_state(3), torch.zeros(0, 3, 2)
+    pictures = torch.rand(6, 3, 3, 16, 12, generator=torch.Generator().manual_seed(0)) * 2.0 - 1.0
+    places = []
+    for picture in pictures:
+        logits, state = network.step(picture, state)
+        places.append(network.choose(logits, deterministic=True))
+        state = network.remember(state, places[-1])
+        location = network.location(places[-1])
+        point = torch.stack((location // 12, location % 12), dim=1).float()
+        apart = (points - point).norm(dim=2) > inhibition
+        chances = logits.softmax(dim=1)
+        if len(places) <= config.places // (4 * (inhibition // stride) ** 2 + 1):  # some are left for certain
+            assert bool(apart.all())
+        points = torch.cat((points, point[None]))
+    logits, _ = network.evaluate(pictures, torch.stack(places))
+    torch.testing.assert_close(logits[-1].softmax(dim=1), chances, rtol=1e-4, atol=1e-6)
+    _, entropy = network.log_prob_and_entropy(logits, torch.stack(places))
+    assert bool(entropy.isfinite().all())
+
+
+@torch.no_grad()
+def test_where_every_place_would_be_forbidden_none_is() -> None:
+    network = RecurrentPolicyNetwork(toy_config(stride=4, inhibition=3.9))
+    visits = torch.ones(2, network.config.places)
+    visits[1, 3] = 0.0
+    forbidden = network.forbidden(visits)
+    assert forbidden is not None
+    assert forbidden.tolist()[0] == [False] * network.config.places
+    assert forbidden[1].logical_not().nonzero().tolist() == [[3]]
+    plain = RecurrentPolicyNetwork(toy_config())
+    assert plain.forbidden(visits) is None
+
+
+def test_a_distance_must_be_one() -> None:
+    with pytest.raises(ValueError, match="inhibition is -1"):
+        toy_config(inhibition=-1)
