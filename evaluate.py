@@ -150,16 +150,18 @@ def rollout(
 
     Args:
         agent: random_patch, raster_scan or greedy_oracle; a run folder or an agent file that train_agent.py
-            wrote; or a zip of PPO, A2C, RecurrentPPO or MaskablePPO. The latter hold pickled objects, which
-            can run any code when they are loaded: open only files that you trust.
+            wrote; the name of pretrained weights, as synthetic-x4; or a zip of PPO, A2C, RecurrentPPO or
+            MaskablePPO. The latter hold pickled objects, which can run any code when they are loaded: open
+            only files that you trust.
         output: The folder to write to.
-        env_id: The environment, such as FaceHallucination-Synthetic-x4; by default the run folder's.
+        env_id: The environment, such as FaceHallucination-Synthetic-x4; by default that of the run folder or
+            of the weights.
         episodes: How many faces, evenly spread over the split.
         faces: Indices of the faces instead.
         split: train, val or test.
         root: Where the pictures lie, if not where the run found them.
-        enhancer: A preset, a weight file or a run folder; by default the agent's own, or the identity for
-            agents that have none.
+        enhancer: pretrained or the name of pretrained weights, a preset, a weight file or a run folder; by
+            default the agent's own, or the identity for agents that have none.
         deterministic: Take the most likely place; false: draw one.
         seed: Of the draws.
         env: More arguments of the environment, as {protocol: torch7}; a run folder's are known.

@@ -25,12 +25,13 @@ from torch import nn
 
 from agents.acting import Observation, act
 from agents.callbacks import ProgressBar
-from agents.files import load_agent, save_agent
+from agents.files import load_agent, load_pretrained, save_agent
 from agents.gaussian import GaussianPolicyNetwork
 from agents.policies import TASK_FIELDS, PolicyConfig, PolicyNetwork, RecurrentPolicyNetwork
 from agents.tasks import tasks_of
 from facehall_env.core import HallucinationCore, Reward
 from facehall_env.enhancer import Enhancer, IdentityEnhancer
+from facehall_env.pretrained import PretrainedWeights, get_weights
 from facehall_env.task import FaceTask
 
 Value = float | tuple[float, float] | Schedule
@@ -128,7 +129,8 @@ class CoreAlgorithm(BaseAlgorithm):
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Go on in another environment of the same picture and patch size, with its faces and enhancer.
 
-        An environment without an enhancer (the identity) is given the agent's.
+        An environment without an enhancer (the identity), or with the one that it has by default, is given
+        the agent's.
 
         Raises:
             ValueError: If the environment is not one of ours or does not fit; then nothing was changed.
@@ -154,9 +156,10 @@ class CoreAlgorithm(BaseAlgorithm):
         self._adopt(self.core.enhancer)
 
     def _enhancer_for(self, task: FaceTask) -> Enhancer:
-        """The environment's enhancer, or the agent's where the environment has none."""
+        """The environment's enhancer, or the agent's where the environment has none that was asked for."""
         given = task.core.enhancer
-        return self.enhancer if isinstance(given, IdentityEnhancer) and self.enhancer is not None else given
+        gives_way = isinstance(given, IdentityEnhancer) or task.enhancer_by_default
+        return self.enhancer if gives_way and self.enhancer is not None else given
 
     def _adopt(self, enhancer: Enhancer) -> None:
         """This is the enhancer from now on."""
@@ -279,9 +282,9 @@ class CoreAlgorithm(BaseAlgorithm):
 
         Args:
             path: What `save` wrote; ``.zip`` may be left out.
-            env: To go on learning. Its enhancer takes the saved weights; an environment without one is
-                given the saved network. Without an environment the agent can predict, and be given one by
-                `set_env`.
+            env: To go on learning. Its enhancer takes the saved weights; an environment without one, or
+                with the one that it has by default, is given the saved network. Without an environment the
+                agent can predict, and be given one by `set_env`.
             device: Where to compute; None: where the environment does, or the CPU.
             **changes: Constructor arguments that shall differ from the saved ones.
 
@@ -293,6 +296,35 @@ class CoreAlgorithm(BaseAlgorithm):
             ValueError: If the file is cut off or of another kind, or does not fit the environment.
         """
         return load_agent(cls, path, env, device, changes)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: str | Path | PretrainedWeights,
+        env: GymEnv | str | None = None,
+        device: torch.device | str | None = None,
+        **changes: Any,
+    ) -> Self:
+        """An agent with trained weights: ``RecurrentReinforce.from_pretrained("synthetic-x4", env)``.
+
+        The policy and the enhancer were stored in half precision and compute in float32; what only serves
+        further learning (moments of the optimisers, generators) was not stored.
+
+        Args:
+            weights: A name, a folder or a repository's id, see `facehall_env.get_weights`; or what that gave.
+            env: As for `load`.
+            device: As for `load`.
+            **changes: Constructor arguments that shall differ from those of the training.
+
+        Returns:
+            The agent.
+
+        Raises:
+            FileNotFoundError: If there are no such weights.
+            ImportError: If they are on the Hub and huggingface_hub is not installed.
+            ValueError: If they hold no policy, are cut off, or do not fit the environment.
+        """
+        return load_pretrained(cls, get_weights(weights), env, device, changes)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "optimizer"], []

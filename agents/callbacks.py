@@ -179,6 +179,11 @@ class EnhancerPhase(BaseCallback):
     def _on_training_start(self) -> None:
         self.task = tasks_of(self.training_env)[0]
         self.core = self.task.core.replica()
+        if self.task.pretrained is not None and self.task.enhancer_by_default:
+            raise ValueError(
+                f"the environment's enhancer is {self.task.pretrained.name}, which it has by default: make "
+                'it with enhancer="pretrained" to go on training that, or with a preset to start anew'
+            )
         if not isinstance(self.core.enhancer, nn.Module) or not list(self.core.enhancer.parameters()):
             raise ValueError(
                 "the environment's enhancer has nothing to train: attach a network with "

@@ -17,12 +17,15 @@ from torch import Tensor
 from agents.policies import PolicyConfig
 from facehall_env._version import __version__
 from facehall_env.enhancer import EnhancerConfig, LocalEnhancementNetwork, enhancer_config
+from facehall_env.pretrained.folder import POLICY, PretrainedWeights
+from facehall_env.weights import read_header, read_tensors
 
 if TYPE_CHECKING:
     from agents.algorithm import CoreAlgorithm
 
 Agent = TypeVar("Agent", bound="CoreAlgorithm")
 KIND: Final = "facehall-agent"
+POLICY_KIND: Final = "facehall-policy"
 _LEARNING_ONLY: Final = ("optimizer", "enhancer_optimizer", "enhancer_learner", "generators")
 _POSITIONS: Final = ("faces", "imitation_batches")
 _COUNTERS: Final = ("num_timesteps", "imitated", "n_updates")
@@ -98,6 +101,63 @@ def load_agent(
     if not path.is_file():
         raise FileNotFoundError(f"there is no agent file {path}; train one with train_agent.py")
     description, tensors = _read(path)
+    return _restore(kind, path, description, tensors, env, device, changes)
+
+
+def save_policy(agent: CoreAlgorithm, path: Path) -> None:
+    """Write the policy in half precision, with what `_restore` needs to know in the file's header.
+
+    The baseline's values, a few numbers, keep their precision. The enhancer is not part of it.
+
+    Args:
+        agent: What to write.
+        path: The file.
+    """
+    state = agent.training_state()
+    tensors = {name: half(tensor) for name, tensor in state["policy"].items()}
+    tensors["baseline_values"] = state["baseline_values"]
+    description = _describe(agent) | {name: state[name] for name in _COUNTERS}
+    path.write_bytes(_pack(tensors, {"kind": POLICY_KIND, "agent": json.dumps(description)}))
+
+
+def half(tensor: Tensor) -> Tensor:
+    """A tensor in half precision; one of whole numbers as it is."""
+    return tensor.half() if tensor.is_floating_point() else tensor
+
+
+def load_pretrained(
+    kind: type[Agent],
+    weights: PretrainedWeights,
+    env: Any,
+    device: torch.device | str | None,
+    changes: dict[str, Any],
+) -> Agent:
+    """Read what `python -m agents.export` wrote; see `CoreAlgorithm.from_pretrained`."""
+    if not weights.has_policy:
+        raise ValueError(
+            f"{weights.name} holds an enhancer but no policy: attach it with "
+            f"env.unwrapped.set_enhancer(facehall_env.load_pretrained_enhancer({weights.name!r}))"
+        )
+    path = weights.folder / POLICY
+    header = read_header(path, POLICY_KIND, f"there is no policy {path}")
+    try:
+        description = json.loads(header["agent"])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} does not describe its agent: {error}") from error
+    parts = {"policy": read_tensors(path), "enhancer": weights.enhancer().state_dict()}
+    return _restore(kind, path, description, parts, env, device, changes)
+
+
+def _restore(
+    kind: type[Agent],
+    path: Path,
+    description: dict[str, Any],
+    tensors: dict[str, dict[str, Tensor]],
+    env: Any,
+    device: torch.device | str | None,
+    changes: dict[str, Any],
+) -> Agent:
+    """The agent that a file describes."""
     _check(path, description, tensors, kind.HYPERPARAMETERS)
     _warn_of_functions(path, description, changes)
     policy = PolicyConfig(**description["policy"])
@@ -148,7 +208,7 @@ def _warn_of_functions(path: Path, description: dict[str, Any], changes: dict[st
         warnings.warn(
             f"{', '.join(lost)} of the agent in {path} was a function, which a file cannot hold: give it to "
             "load() again, or learning goes on with the default",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -187,9 +247,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
     return description, tensors
 
 
-def _pack(tensors: dict[str, Tensor]) -> bytes:
+def _pack(tensors: dict[str, Tensor], header: dict[str, str] | None = None) -> bytes:
     return safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, header
     )
 
 

@@ -40,9 +40,11 @@ class RecurrentReinforce(CoreAlgorithm):
     reward credits every step and a flat head reads the history, is ``from_preset("paper", env)``; that of the
     authors' released code, which differs from the paper, ``from_preset("authors", env)``.
 
-    An environment without an enhancer (the identity) gets one: that of a loaded agent, else, unless the
-    coupling is frozen, an untrained network of the preset ``tiny``, which starts as the identity. It is
-    `enhancer`; other environments share it by ``env.unwrapped.set_enhancer(agent.enhancer)``.
+    An environment without an enhancer (the identity), or with the pretrained one that it has by default, gets
+    one: that of a loaded agent, else, unless the coupling is frozen, an untrained network of the preset
+    ``tiny``, which starts as the identity. So learning starts from trained weights only where they were asked
+    for: ``gym.make(..., enhancer="pretrained")``. It is `enhancer`; other environments share it by
+    ``env.unwrapped.set_enhancer(agent.enhancer)``.
 
     Args:
         policy: ``"RecurrentPolicy"``, the only one.
@@ -513,11 +515,15 @@ class RecurrentReinforce(CoreAlgorithm):
             self.baseline_values = torch.zeros(core.horizon, device=self.device)
 
     def _enhancer_for(self, task: FaceTask) -> Enhancer:
-        """The environment's enhancer, or the agent's, or a new one; refuse to train what cannot learn."""
+        """The environment's enhancer, or the agent's, or a new one; refuse to train what cannot learn.
+
+        Nor is an enhancer trained that the environment has by default: nobody asked to start from it.
+        """
         enhancer = super()._enhancer_for(task)
         if self.coupling == "frozen":
             return enhancer
-        if isinstance(enhancer, IdentityEnhancer):
+        unasked = enhancer is task.core.enhancer and task.enhancer_by_default
+        if isinstance(enhancer, IdentityEnhancer) or unasked:
             enhancer = cast(Enhancer, named_enhancer("tiny", task.core.shape, task.core.patch_size))
         if not isinstance(enhancer, nn.Module) or not list(enhancer.parameters()):
             raise ValueError(

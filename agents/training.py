@@ -395,7 +395,7 @@ def make_environment(experiment: Experiment, split: str) -> FaceHallucinationEnv
 
 
 def environment_arguments(env: EnvironmentConfig, split: str) -> dict[str, Any]:
-    """What `gymnasium.make` takes beside the id."""
+    """What `gymnasium.make` takes beside the id; the enhancer is attached afterwards."""
     return {
         "root": env.root,
         "split": split,
@@ -405,6 +405,7 @@ def environment_arguments(env: EnvironmentConfig, split: str) -> dict[str, Any]:
         "protocol": env.protocol,
         "reward": env.reward,
         "consistent": env.consistent,
+        "enhancer": "identity",
         "precision": env.precision,
         "device": env.device,
         "data_options": env.data,

@@ -124,8 +124,8 @@ def compare_forward(rows: int, rounds: int, preset: str, precision: str, device:
 
 def compare_sb3(rows: int, rounds: int, device: str) -> None:
     """Stable-Baselines3's face against the vector face, overhead alone."""
-    face = FaceHallucinationVecEnv(ENV_ID, num_envs=rows, dataset=Faces(), device=device)
-    env = vector(rows, device=device)
+    face = FaceHallucinationVecEnv(ENV_ID, num_envs=rows, dataset=Faces(), enhancer="identity", device=device)
+    env = vector(rows, enhancer="identity", device=device)
     functions = {"sb3": sb3_episode(face, env.core.horizon), "vector": vector_episode(env)}
     seconds = interleave(functions, rounds)
     values = {

@@ -25,7 +25,9 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--env-id", choices=ENV_IDS, default="FaceHallucination-Synthetic-x8", metavar="ID")
     parser.add_argument("--total-timesteps", type=int, help="instead of the hyperparameters' n_timesteps")
     parser.add_argument("--num-envs", type=int, help="instead of the hyperparameters' n_envs")
-    parser.add_argument("--enhancer", default="tiny", help="identity, a preset (untrained) or a weight file")
+    parser.add_argument(
+        "--enhancer", default="tiny", help="pretrained, identity, a preset (untrained) or a weight file"
+    )
     parser.add_argument(
         "--env-kwargs", type=json.loads, default={}, help="""JSON, such as '{"root": "data/lfw"}'"""
     )

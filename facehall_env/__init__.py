@@ -18,6 +18,13 @@ from facehall_env.enhancer import (
     make_enhancer,
 )
 from facehall_env.env import FaceHallucinationEnv
+from facehall_env.pretrained import (
+    PretrainedWeights,
+    available_weights,
+    get_weights,
+    load_pretrained_enhancer,
+    push_to_hub,
+)
 from facehall_env.registration import ENV_IDS, register_envs
 from facehall_env.vector import FaceHallucinationVectorEnv
 
@@ -31,10 +38,15 @@ __all__ = [
     "FaceHallucinationVectorEnv",
     "HallucinationCore",
     "LocalEnhancementNetwork",
+    "PretrainedWeights",
     "__version__",
+    "available_weights",
+    "get_weights",
     "load_dataset",
     "load_enhancer",
+    "load_pretrained_enhancer",
     "make_enhancer",
+    "push_to_hub",
     "register_envs",
 ]
 

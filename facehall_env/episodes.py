@@ -40,6 +40,7 @@ class Episodes:
 
     def start(self, faces: Indices) -> None:
         """Start an episode of each of these faces, int64, (N,)."""
+        self.task.warn_of_identity()
         self.core.reset(self.task.faces(faces))
         self._index = faces if self.to_numpy else torch.from_numpy(faces).to(self.core.device)
         self._visited = []

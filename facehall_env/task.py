@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,6 +19,8 @@ from facehall_env.core import HORIZON, HallucinationCore, Precision, Reward
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.enhancer import PRESETS, LocalEnhancementNetwork, load_enhancer, make_enhancer
 from facehall_env.patches import PATCH_SIZE, Boundary
+from facehall_env.pretrained.folder import PretrainedWeights, WeightsTask, read_weights
+from facehall_env.pretrained.registry import SEARCH_VARIABLE, available_weights, listed, weights_for
 from facehall_env.resample import ProtocolName
 from facehall_env.sampling import Indices, Sampling
 
@@ -42,11 +47,19 @@ class FaceTask:
         coverage_weight: Weight of the coverage term.
         consistent: Make the pictures shrink exactly to the low-resolution one after every step.
         observation: ``"image"`` or ``"dict"``.
-        enhancer: ``"identity"``, a preset (untrained, seeded with 0) or the path of trained weights. A live
-            network is attached by ``set_enhancer``.
+        enhancer: ``"pretrained"``: the weights that were trained for this task (same data set, scale,
+            protocol, picture and patch size); ``"identity"``: patches stay as they are; the name of certain
+            weights (`facehall_env.available_weights`); a preset (untrained, seeded with 0); or the path of a
+            weight file or of a folder of weights. None, the default: as ``"pretrained"`` where there are such
+            weights, else as ``"identity"``, with a warning at the first reset unless a network was attached
+            by then. A live network is attached by ``set_enhancer``.
         precision: ``"float32"`` or ``"bfloat16"``.
         device: A torch device, or ``"auto"``: an accelerator if there is one.
         data_options: More keyword arguments of the data set.
+
+    Attributes:
+        dataset: The faces.
+        core: Where the episodes run.
 
     Raises:
         ValueError: If an argument is out of range; the message names it.
@@ -69,7 +82,7 @@ class FaceTask:
         coverage_weight: float = 4.0,
         consistent: bool = False,
         observation: ObservationKind = "image",
-        enhancer: str | Path = "identity",
+        enhancer: str | Path | None = None,
         precision: Precision = "float32",
         device: str = "cpu",
         data_options: Mapping[str, Any] | None = None,
@@ -82,6 +95,9 @@ class FaceTask:
         self.sampling: Sampling = sampling
         self.observation: ObservationKind = observation
         height, width, channels = self.dataset.shape
+        word = dataset if isinstance(dataset, str) else dataset.name.partition("-")[0]
+        self._wanted = WeightsTask(word, scale, protocol, (channels, height, width), (rows, columns))
+        network, weights = self._enhancer(enhancer)
         self.core = HallucinationCore(
             (channels, height, width),
             scale,
@@ -92,9 +108,56 @@ class FaceTask:
             reward=reward,
             coverage_weight=coverage_weight,
             consistent=consistent,
-            enhancer=named_enhancer(enhancer, (channels, height, width), (rows, columns)),
+            enhancer=network,
             precision=precision,
             device=placed,
+        )
+        self._loaded, self._weights, self._asked = self.core.enhancer, weights, enhancer is not None
+        self._warned = False
+        if weights is not None:
+            _say(f"facehall: enhancing with {weights.name}, trained for {weights.task} ({weights.folder})")
+
+    def _enhancer(
+        self, name: str | Path | None
+    ) -> tuple[LocalEnhancementNetwork | None, PretrainedWeights | None]:
+        """The network that the argument stands for, and the weights where it is a trained one by name."""
+        wanted = self._wanted
+        if name is not None and name != "pretrained":
+            return named_enhancer(name, wanted.shape, wanted.patch_size), named_weights(name)
+        weights = weights_for(wanted)
+        if weights is not None:
+            return weights.enhancer(), weights
+        if name is not None:
+            raise ValueError(
+                f"enhancer is 'pretrained', but there are no weights for {wanted}; there are: {listed()}. "
+                f"Name one of these, a preset or a weight file; or train some (train_agent.py, python -m "
+                f"agents.export) and say in {SEARCH_VARIABLE} in which folder their folder lies"
+            )
+        return None, None
+
+    @property
+    def pretrained(self) -> PretrainedWeights | None:
+        """The weights that enhance, where they have a name; None for any other enhancer."""
+        return self._weights if self.core.enhancer is self._loaded else None
+
+    @property
+    def enhancer_by_default(self) -> bool:
+        """Whether the enhancer is one that nobody asked for: neither by an argument nor by `set_enhancer`.
+
+        Learning must not start from it: what trains an enhancer makes its own instead, or says so.
+        """
+        return not self._asked and self.core.enhancer is self._loaded
+
+    def warn_of_identity(self) -> None:
+        """Say once that the episodes do nothing, where there was nothing to enhance with by default."""
+        if self._warned or not self.enhancer_by_default or self._weights is not None:
+            return
+        self._warned = True
+        warnings.warn(
+            f"there are no pretrained weights for {self._wanted}, so patches stay as they are; attach a "
+            'network with env.unwrapped.set_enhancer(network), or name an enhancer: "identity" if this is '
+            f"what you want, a preset, a weight file, or weights that there are: {listed()}",
+            stacklevel=4,
         )
 
     @property
@@ -164,7 +227,8 @@ def named_enhancer(
 
     Args:
         name: ``"identity"``, a preset (untrained weights that depend on nothing but the preset and the
-            sizes), or a weight file.
+            sizes), the name of trained weights (`facehall_env.available_weights`), a folder of weights, or a
+            weight file.
         shape: C, H, W of the picture.
         patch_size: Rows and columns of the patch.
 
@@ -186,8 +250,42 @@ def named_enhancer(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return make_enhancer(name, shape=shape, patch_size=patch_size).eval()
+    weights = named_weights(name)
+    if weights is not None:
+        return weights.enhancer()
     if not Path(name).is_file():
         raise FileNotFoundError(
-            f"enhancer is {name!r}, which is neither a weight file nor one of identity, {', '.join(PRESETS)}"
+            f"enhancer is {str(name)!r}, which is neither a weight file, nor a folder of weights, nor one of "
+            f"pretrained, identity, {', '.join(PRESETS)}, nor the name of weights; of those there are: "
+            f"{listed()}"
         )
     return load_enhancer(name).eval()
+
+
+def named_weights(name: str | Path) -> PretrainedWeights | None:
+    """The trained weights that an enhancer's name stands for; None where it stands for another enhancer.
+
+    Raises:
+        FileNotFoundError, ValueError: If the name is a folder that holds no weights.
+    """
+    if isinstance(name, str) and (name in PRESETS or name == "identity"):
+        return None
+    if isinstance(name, str) and (found := available_weights().get(name)) is not None:
+        return found
+    return read_weights(name) if Path(name).is_dir() else None
+
+
+def _say(message: str) -> None:
+    """One line to the logger ``facehall_env`` (INFO), where logging was set up, else to standard error."""
+    logger = logging.getLogger("facehall_env")
+    if message in _SAID:
+        return
+    _SAID.add(message)
+    if logger.hasHandlers():
+        logger.info(message)
+    else:
+        print(message, file=sys.stderr)
+
+
+_SAID: Final[set[str]] = set()
+"""What was said; each line appears once in a process."""

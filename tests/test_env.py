@@ -18,7 +18,12 @@ from facehall_env.enhancer import make_enhancer
 from tests.small import SmallFaces
 from tests.test_core import numpy_episode, squared_error
 
-SMALL = {"horizon": 4, "patch_size": (12, 9), "data_options": {"image_size": 32, "size": 5}}
+SMALL = {
+    "horizon": 4,
+    "patch_size": (12, 9),
+    "enhancer": "identity",
+    "data_options": {"image_size": 32, "size": 5},
+}
 """Five drawn faces of 32x32 and short episodes."""
 
 
@@ -110,7 +115,7 @@ def test_a_perfect_picture_has_infinite_psnr_and_no_gain():
         def id(self, index):
             return "flat"
 
-    env = FaceHallucinationEnv(dataset=Flat(), horizon=1, patch_size=(8, 8))
+    env = FaceHallucinationEnv(dataset=Flat(), horizon=1, patch_size=(8, 8), enhancer="identity")
     _, info = env.reset(seed=0)
     assert info["psnr"] == math.inf
     *_, info = env.step(0)
@@ -157,7 +162,7 @@ def test_the_dictionary_tells_place_and_time():
 
 @pytest.mark.filterwarnings("ignore:The minimal resolution for an image:UserWarning")
 def test_both_checkers_accept_the_dictionary():
-    env = gym.make("FaceHallucination-Synthetic-x8", observation="dict")
+    env = gym.make("FaceHallucination-Synthetic-x8", observation="dict", enhancer="identity")
     check_env(env.unwrapped)
     check_env_for_sb3(env)
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -123,9 +124,16 @@ def test_the_citation_names_the_paper():
     assert (paper["year"], paper["start"], paper["end"]) == (2017, 1656, 1664)
 
 
+WEIGHTS = {
+    f"facehall_env/pretrained/{name}"
+    for name in ("some-x4/config.json", "some-x4/README.md", "some-x4/enhancer.safetensors")
+}
+"""Weights that come with the packages that these tests build, whichever come with the project."""
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    """The project's wheel, built from a copy of the sources so that the tree stays as it is."""
+def built(tmp_path_factory) -> Path:
+    """The project's wheel and sdist, built from a copy of the sources so that the tree stays as it is."""
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -134,10 +142,19 @@ def wheel(tmp_path_factory) -> Path:
     for name in ("tests", "benchmarks", "examples"):  # packages that have to stay behind
         (source / name).mkdir()
         (source / name / "__init__.py").touch()
+    for name in WEIGHTS:
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_text(name)
     out = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, source, cwd=source)
-    (built,) = out.glob("*.whl")
-    return built
+    build = ("-m", "build", "--wheel", "--sdist", "--no-isolation", "--outdir", out, source)
+    run(sys.executable, *build, cwd=source)
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(built) -> Path:
+    (path,) = built.glob("*.whl")
+    return path
 
 
 def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
@@ -155,6 +172,19 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
         for path in (ROOT / top).rglob("*.py")
     }
     assert sources == {name for name in names if name.endswith(".py")}
+
+
+def test_weights_are_in_the_wheel_and_in_the_sdist(built, wheel):
+    (source,) = built.glob("*.tar.gz")
+    packaged = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "facehall_env" / "pretrained").glob("*/*.*")
+    }
+    wanted = WEIGHTS | {name for name in packaged if "__pycache__" not in name}
+    assert wanted <= set(zipfile.ZipFile(wheel).namelist())
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert wanted <= names
+    assert not any("__pycache__" in name for name in names)
 
 
 def test_the_wheel_works_in_a_clean_venv_from_another_folder(wheel, tmp_path):

@@ -248,7 +248,7 @@ def test_an_unknown_mode_is_refused():
 
 
 def made(mode):
-    return gym.make("FaceHallucination-Synthetic-x8", render_mode=mode, horizon=3)
+    return gym.make("FaceHallucination-Synthetic-x8", render_mode=mode, horizon=3, enhancer="identity")
 
 
 def test_a_list_of_frames_is_collected():

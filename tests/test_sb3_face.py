@@ -23,7 +23,8 @@ ENV_ID = "FaceHallucination-Synthetic-x4"
 
 
 def arguments(size: int = 5, **more) -> dict:
-    return {"dataset": SmallFaces(size), "horizon": 3, "patch_size": PATCH} | more
+    small = {"dataset": SmallFaces(size), "horizon": 3, "patch_size": PATCH, "enhancer": "identity"}
+    return small | more
 
 
 def batched(rows: int = 3, size: int = 5, **more) -> FaceHallucinationVecEnv:

@@ -28,7 +28,8 @@ LAST = SIDE * SIDE - 1
 
 
 def arguments(size: int = 5, **more) -> dict:
-    return {"dataset": SmallFaces(size), "horizon": 3, "patch_size": PATCH} | more
+    small = {"dataset": SmallFaces(size), "horizon": 3, "patch_size": PATCH, "enhancer": "identity"}
+    return small | more
 
 
 def vector(rows: int = 4, size: int = 5, **more) -> FaceHallucinationVectorEnv:

@@ -48,7 +48,12 @@ AUTHORS = {
         "lstm_features": 8,
     },
 }
-TASK = {"horizon": 3, "patch_size": (12, 9), "data_options": {"size": 6, "image_size": 32}}
+TASK = {
+    "horizon": 3,
+    "patch_size": (12, 9),
+    "enhancer": "identity",
+    "data_options": {"size": 6, "image_size": 32},
+}
 
 
 def synthetic():

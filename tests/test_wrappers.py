@@ -34,7 +34,8 @@ from facehall_env.wrappers import (
 )
 
 ENV_ID = "FaceHallucination-Synthetic-x4"
-SMALL: dict[str, Any] = {
+IDENTITY = {"enhancer": "identity"}
+SMALL: dict[str, Any] = IDENTITY | {
     "horizon": 4,
     "patch_size": [12, 9],
     "data_options": {"image_size": 32, "size": 5},
@@ -231,7 +232,7 @@ def test_every_point_is_a_location(
 
 
 def test_the_continuous_environment_looks_where_the_authors_would() -> None:
-    env = ContinuousLocation(gym.make("FaceHallucination-Synthetic-x4", data_options={"size": 2}))
+    env = ContinuousLocation(gym.make(ENV_ID, data_options={"size": 2}, **IDENTITY))
     assert env.action_space == gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
     env.reset(seed=0)
     points = ([-1, -1], np.zeros(2, np.float32), (1.0, 1.0), np.array([3.0, -8.0]))
@@ -350,7 +351,7 @@ class GrayNoise:
 @pytest.mark.parametrize("gray", [False, True])
 def test_a_convolutional_policy_learns_from_the_channel(policy: str, observation: str, gray: bool) -> None:
     def make_env() -> gym.Env:
-        task = {"scale": 4, "horizon": 4, "patch_size": [12, 9], "observation": observation}
+        task = {"scale": 4, "horizon": 4, "patch_size": [12, 9], "observation": observation} | IDENTITY
         faces = {"dataset": GrayNoise()} if gray else {"data_options": {"image_size": 48, "size": 2}}
         env = VisitChannel(FaceHallucinationEnv(**faces, **task))
         # Stable-Baselines3's convolutional network cannot take in the small picture

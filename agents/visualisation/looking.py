@@ -66,14 +66,30 @@ def scripted_looker(name: str, env: FaceHallucinationEnv, seed: int) -> CoreLook
     return CoreLooker(env.core, env.task.dataset, agents[name])
 
 
+def load_with_enhancer(path: Path, device: torch.device) -> RecurrentReinforce:
+    """Read an agent, and where it was saved without its enhancer, the one of its run folder."""
+    agent = RecurrentReinforce.load(path, device=device)
+    beside = path.parent / "enhancer.safetensors"  # what a training run writes
+    if agent.enhancer is None and beside.is_file():
+        agent.enhancer = load_enhancer(beside).eval()
+    return agent
+
+
 def reinforce_looker(
-    path: Path, env: FaceHallucinationEnv, *, deterministic: bool, seed: int, keep_enhancer: bool
+    agent: RecurrentReinforce,
+    env: FaceHallucinationEnv,
+    *,
+    name: str,
+    deterministic: bool,
+    seed: int,
+    keep_enhancer: bool,
 ) -> CoreLooker:
     """An agent of `RecurrentReinforce`.
 
     Args:
-        path: What its `save` wrote.
+        agent: The agent.
         env: The environment.
+        name: What messages call the agent.
         deterministic: Take the most likely place instead of drawing one.
         seed: Of the draws.
         keep_enhancer: Leave the environment's enhancer alone, instead of attaching the agent's.
@@ -82,22 +98,17 @@ def reinforce_looker(
         ValueError: If the agent was made for other pictures or patches, or no enhancer was saved with it and
             the environment's shall not be kept.
     """
-    agent = RecurrentReinforce.load(path, device=env.core.device)
     config, core = agent.policy.config, env.core
     made = (config.channels, config.height, config.width), (config.patch_height, config.patch_width)
     if made != (core.shape, core.patch_size):
         raise ValueError(
-            f"{path} was trained on pictures {made[0]} and patches {made[1]} (channels, rows, columns), but "
+            f"{name} was trained on pictures {made[0]} and patches {made[1]} (channels, rows, columns), but "
             f"this environment has {core.shape} and {core.patch_size}"
         )
     if not keep_enhancer:
-        beside = path.parent / "enhancer.safetensors"  # what a training run writes
-        if agent.enhancer is not None:
-            env.set_enhancer(agent.enhancer)
-        elif beside.is_file():
-            env.set_enhancer(load_enhancer(beside).eval())
-        else:
-            raise ValueError(f"{path} was saved without its enhancer: name one with --enhancer")
+        if agent.enhancer is None:
+            raise ValueError(f"{name} was saved without its enhancer: name one with --enhancer")
+        env.set_enhancer(agent.enhancer)
     generator = torch.Generator(agent.device).manual_seed(seed)
     policy = PolicyAgent(agent.policy, deterministic=deterministic, generator=generator)
     return CoreLooker(core, env.task.dataset, policy)

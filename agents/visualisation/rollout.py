@@ -14,9 +14,16 @@ from tqdm.auto import tqdm
 from agents.configuration import make_parser, read_experiment
 from agents.faces import evenly_spread
 from agents.pictures import save_png
+from agents.reinforce import RecurrentReinforce
 from agents.visualisation.attention import attention_sheet
 from agents.visualisation.curves import save_curves
-from agents.visualisation.looking import SCRIPTED, Looker, reinforce_looker, scripted_looker
+from agents.visualisation.looking import (
+    SCRIPTED,
+    Looker,
+    load_with_enhancer,
+    reinforce_looker,
+    scripted_looker,
+)
 from agents.visualisation.page import save_page, save_steps
 from agents.visualisation.stable_baselines import (
     StableBaselinesLooker,
@@ -28,7 +35,7 @@ from agents.visualisation.trace import EpisodeTrace
 from agents.visualisation.video import save_video, trace_frames
 from facehall_env import ENV_IDS, wrappers
 from facehall_env.env import FaceHallucinationEnv
-from facehall_env.task import named_enhancer
+from facehall_env.pretrained import PretrainedWeights, available_weights
 
 
 @dataclass
@@ -37,13 +44,14 @@ class Rollout:
 
     Attributes:
         agent: ``random_patch``, ``raster_scan``, ``greedy_oracle``; an agent of `RecurrentReinforce` or a run
-            folder; or a zip of Stable-Baselines3's PPO or A2C, or sb3-contrib's RecurrentPPO or MaskablePPO.
-            The latter hold pickled objects: open only files that you trust.
-        env_id: The environment; None: that of the run folder.
+            folder; the name of pretrained weights (`facehall_env.available_weights`); or a zip of
+            Stable-Baselines3's PPO or A2C, or sb3-contrib's RecurrentPPO or MaskablePPO. The latter hold
+            pickled objects: open only files that you trust.
+        env_id: The environment; None: that of the run folder or of the weights.
         split: ``train``, ``val`` or ``test``.
         root: Where the pictures lie, if not where the run found them.
-        enhancer: A preset, a weight file or a run folder; None: the agent's own, or the identity for agents
-            that have none.
+        enhancer: ``pretrained`` or the name of pretrained weights, a preset, a weight file or a run folder;
+            None: the agent's own, or the identity for agents that have none.
         deterministic: The most likely place instead of a draw.
         seed: Of the draws.
         env: More arguments of the environment, by name; a run folder's are known.
@@ -68,17 +76,23 @@ class Rollout:
             ValueError: If the parts do not fit together; the message says what to change.
             FileNotFoundError: If a file is missing.
         """
-        path = None if self.agent in SCRIPTED else _agent_file(self.agent)
+        weights = available_weights().get(self.agent)
+        path = None if self.agent in SCRIPTED or weights is not None else _agent_file(self.agent)
         sb3 = path is not None and is_stable_baselines(path)
         if self.wrappers and not sb3:
             raise ValueError(f"{self.agent} needs no wrappers: only agents of Stable-Baselines3 know them")
-        env = self._make_environment(None if path is None else path.parent)
-        if self.enhancer is not None:
-            env.set_enhancer(
-                named_enhancer(_enhancer_name(self.enhancer), env.core.shape, env.core.patch_size)
-            )
+        env = self._make_environment(None if path is None else path.parent, weights)
         looker: Looker
-        if path is None:
+        if weights is not None:
+            looker = reinforce_looker(
+                RecurrentReinforce.from_pretrained(weights, device=env.core.device),
+                env,
+                name=weights.name,
+                deterministic=self.deterministic,
+                seed=self.seed,
+                keep_enhancer=self.enhancer is not None,
+            )
+        elif path is None:
             looker = scripted_looker(self.agent, env, self.seed)
         elif sb3:
             model = load_stable_baselines(path, env.core.device)
@@ -87,16 +101,20 @@ class Rollout:
             )
         else:
             looker = reinforce_looker(
-                path,
+                load_with_enhancer(path, env.core.device),
                 env,
+                name=str(path),
                 deterministic=self.deterministic,
                 seed=self.seed,
                 keep_enhancer=self.enhancer is not None,
             )
         return env, looker
 
-    def _make_environment(self, run: Path | None) -> FaceHallucinationEnv:
+    def _make_environment(self, run: Path | None, weights: PretrainedWeights | None) -> FaceHallucinationEnv:
         env_id, arguments = self.env_id, dict(self.env)
+        if weights is not None:
+            env_id = env_id or weights.env_id
+            arguments = weights.arguments() | arguments
         config = None if run is None else run / "config.yaml"
         if config is not None and config.is_file():
             trained = read_experiment(make_parser().parse_path(config)).env
@@ -119,6 +137,9 @@ class Rollout:
             raise ValueError(f"which environment shall {self.agent} be watched in? Name it with --env-id")
         if self.root is not None:
             arguments["root"] = self.root
+        arguments = {"enhancer": "identity"} | arguments
+        if self.enhancer is not None:
+            arguments["enhancer"] = _enhancer_name(self.enhancer)
         if env_id not in ENV_IDS:
             raise ValueError(f"env_id is {env_id!r}, but it must be one of {', '.join(ENV_IDS)}")
         made = gym.make(env_id, split=self.split, disable_env_checker=True, **arguments).unwrapped
@@ -225,7 +246,7 @@ def _agent_file(name: str) -> Path:
             return file
     raise FileNotFoundError(
         f"agent is {name!r}, which is neither a file, nor a run folder with an agent.zip, nor one of "
-        f"{', '.join(SCRIPTED)}"
+        f"{', '.join((*SCRIPTED, *available_weights()))}"
     )
 
 

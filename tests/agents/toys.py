@@ -69,7 +69,7 @@ def toy_env(
 ) -> FaceHallucinationEnv:
     """An environment over toy faces; `enhancer` is a network, None, or "small" for the toy's own."""
     faces = ToyFaces() if faces is None else faces
-    settings = {"scale": 4, "horizon": 3} | task
+    settings = {"scale": 4, "horizon": 3, "enhancer": "identity"} | task
     env = FaceHallucinationEnv(dataset=faces, patch_size=patch_size, **settings)
     if enhancer == "small":
         enhancer = toy_enhancer(env.core.shape, patch_size)

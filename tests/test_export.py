@@ -1,0 +1,241 @@
+"""From a training run to a folder of weights, and back to an agent."""
+
+import json
+import shutil
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors import safe_open
+
+import evaluate
+from agents import export as exporting
+from agents.export import TOLERANCE, compare, export_run, main
+from agents.faces import face_batch
+from agents.reinforce import RecurrentReinforce
+from agents.visualisation.rollout import Rollout
+from facehall_env import PretrainedWeights, available_weights, load_enhancer
+from facehall_env.datasets import load_dataset
+from tests.test_training import SMALL, make_run
+
+ID = "FaceHallucination-Synthetic-x4"
+FACES = {"size": 12, "image_size": 32}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny run, finished and measured."""
+    home = tmp_path_factory.mktemp("runs")
+    (home / "small.yaml").write_text(SMALL)
+    make_run(home / "small.yaml", home / "small").train()
+    evaluate.measure(
+        home / "small", limit=4, faces=1, methods=("bicubic", "attention_fh"), progress_bar=False
+    )
+    return home / "small"
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> PretrainedWeights:
+    return export_run(run, "small-x4", tmp_path_factory.mktemp("weights"), faces=3)
+
+
+@pytest.fixture
+def found(exported: PretrainedWeights, monkeypatch: pytest.MonkeyPatch) -> PretrainedWeights:
+    """The exported weights, where they are looked for."""
+    monkeypatch.setenv("FACEHALL_WEIGHTS", str(exported.folder.parent))
+    return exported
+
+
+def test_the_folder_holds_half_precision_and_what_it_is_for(run: Path, exported: PretrainedWeights) -> None:
+    files = {path.name for path in exported.folder.iterdir()}
+    assert files == {"README.md", "config.json", "enhancer.safetensors", "policy.safetensors"}
+    assert [path.name for path in exported.folder.parent.iterdir()] == ["small-x4"]  # no scratch left
+    for name in ("enhancer", "policy"):
+        with safe_open(exported.folder / f"{name}.safetensors", framework="pt") as file:
+            kinds = {key: file.get_tensor(key).dtype for key in file.keys()}  # noqa: SIM118 (no dict)
+        full = {key for key, kind in kinds.items() if kind != torch.float16}
+        assert full <= {"baseline_values"}, name
+    assert exported.task.shape == (3, 32, 32)
+    assert exported.task.patch_size == (15, 11)
+    assert (exported.env_id, exported.horizon, exported.task.protocol) == (ID, 3, "aligned")
+    original = load_enhancer(run / "enhancer.safetensors").state_dict()
+    for name, tensor in exported.enhancer().state_dict().items():
+        assert torch.equal(tensor, original[name].half().float()), name
+
+
+def test_argmax_rollouts_from_half_precision_are_those_of_the_run(
+    run: Path, exported: PretrainedWeights
+) -> None:
+    agent = RecurrentReinforce.load(run / "agent.zip")
+    faces = face_batch(load_dataset("synthetic", split="test", **FACES), list(range(8)))
+    difference = compare(agent, exported, faces)
+    assert abs(difference.after - difference.before) <= TOLERANCE
+    assert difference.largest <= 5 * TOLERANCE
+    assert difference.same_places >= 0.9
+    # It is the trained enhancer that both walked with, not the identity
+    assert difference.before != pytest.approx(compare_bicubic(exported, faces), abs=1e-4)
+
+
+def compare_bicubic(weights: PretrainedWeights, faces: torch.Tensor) -> float:
+    env = gym.make(ID, enhancer="identity", data_options=FACES, **weights.arguments())
+    core = env.unwrapped.core
+    core.reset(faces)
+    return float(-10.0 * core.mse.log10().mean())
+
+
+def test_an_agent_is_made_from_a_name(run: Path, found: PretrainedWeights) -> None:
+    env = gym.make(ID, data_options=FACES, **found.arguments())
+    agent = RecurrentReinforce.from_pretrained("small-x4", env, n_faces=4)
+    assert agent.n_faces == 4
+    assert agent.n_rollouts == 2
+    assert env.unwrapped.core.enhancer is agent.enhancer
+    original = RecurrentReinforce.load(run / "agent.zip")
+    assert (agent.num_timesteps, agent.imitated) == (original.num_timesteps, original.imitated)
+    for name, tensor in agent.policy.state_dict().items():
+        assert torch.equal(tensor, original.policy.state_dict()[name].half().float()), name
+    observation, _ = env.reset(seed=0)
+    location, memory = agent.predict(observation, deterministic=True)
+    expected, _ = original.predict(observation, deterministic=True)
+    assert np.array_equal(location, expected)
+    agent.predict(env.step(int(location))[0], memory)
+    agent.learn(agent.num_timesteps + 1)  # goes on learning
+
+
+def test_the_card_says_where_the_weights_come_from(run: Path, exported: PretrainedWeights) -> None:
+    card = (exported.folder / "README.md").read_text()
+    head = yaml.safe_load(card.split("---")[1])
+    assert head["library_name"] == "facehall"
+    records = json.loads((run / "records.json").read_text())
+    budget = next(record["budget"] for record in records if record["method"] == "attention_fh")
+    for said in (
+        "# small-x4",
+        "Hallucinated faces are not evidence of identity",
+        f"budget: {budget}",
+        records[0]["commit"],
+        "| Attention-FH (argmax) |",
+        "On 3 validation faces half precision changed the mean PSNR",
+        "pretraining:\n  updates: 6",
+    ):
+        assert said in card
+    assert str(run.parent) not in card  # where things lay is nobody's concern
+    command = (run / "commands.txt").read_text().split()
+    assert " ".join(command[:2]) in card
+    usage = card.split("```python\n")[1].split("```")[0]
+    assert "horizon=3" in usage
+    assert "patch_size=[15, 11]" in usage
+    compile(usage, "README.md", "exec")
+
+
+def test_absolute_paths_in_commands_are_cut_down(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    line = "2026-01-01T00:00:00 abc python train_agent.py --env.root=/home/me/lfw --run.folder '/tmp/my run'"
+    (copy / "commands.txt").write_text(line + "\n")
+    card = (export_run(copy, "other", tmp_path, faces=0).folder / "README.md").read_text()
+    assert "python train_agent.py --env.root=lfw --run.folder 'my run'\n" in card
+    assert "were not compared" in card
+
+
+@pytest.mark.parametrize("missing", ["config.yaml", "agent.zip", "budget.json", "records.json"])
+def test_an_unfinished_run_is_refused(run: Path, tmp_path: Path, missing: str) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / missing).unlink()
+    way_out = "evaluate.py measure" if missing == "records.json" else "train_agent.py"
+    with pytest.raises(FileNotFoundError, match=f"holds no {missing}.* with python {way_out}"):
+        export_run(copy, "small-x4", tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
+
+
+def test_a_run_whose_own_method_was_not_measured_is_refused(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    records = json.loads((copy / "records.json").read_text())
+    (copy / "records.json").write_text(json.dumps([r for r in records if r["method"] == "bicubic"]))
+    with pytest.raises(ValueError, match="no record of attention_fh: measure it"):
+        export_run(copy, "small-x4", tmp_path / "weights")
+
+
+@pytest.mark.parametrize(
+    ("limit", "named"),
+    [("ENHANCER_LIMIT", "the enhancer of .* MB in half precision"), ("TOTAL_LIMIT", "with its policy")],
+)
+def test_what_is_too_large_is_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, named: str
+) -> None:
+    monkeypatch.setattr(exporting, limit, 1000)
+    with pytest.raises(ValueError, match=named):
+        export_run(run, "small-x4", tmp_path / "weights")
+    assert list((tmp_path / "weights").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["identity", "tiny", "pretrained", "a/b", "", ".hidden"])
+def test_names_that_mean_something_else_are_refused(run: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="name is"):
+        export_run(run, name, tmp_path)
+
+
+def test_weights_that_overflow_are_refused(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    agent = RecurrentReinforce.load(copy / "agent.zip")
+    torch.nn.init.constant_(agent.enhancer.convolutions[-1].bias, 1e6)
+    agent.save(copy / "agent.zip")
+    with pytest.raises(ValueError, match=r"the enhancer's convolutions\.14\.bias is not finite in half"):
+        export_run(copy, "small-x4", tmp_path / "weights")
+
+
+def test_rollouts_that_differ_are_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def coarse(tensor: torch.Tensor) -> torch.Tensor:
+        return (tensor * 4).round().div(4).half()
+
+    monkeypatch.setattr("agents.files.half", coarse)  # of the policy: it looks elsewhere
+    monkeypatch.setattr(exporting, "TOLERANCE", 0.0)
+    with pytest.raises(ValueError, match=r"half precision changes the mean PSNR of 3 validation faces"):
+        export_run(run, "small-x4", tmp_path / "weights", faces=3)
+    assert list((tmp_path / "weights").iterdir()) == []
+
+
+def test_a_folder_is_replaced_only_when_told(run: Path, tmp_path: Path) -> None:
+    first = export_run(run, "small-x4", tmp_path, faces=0)
+    card = (first.folder / "README.md").read_bytes()
+    (first.folder / "README.md").write_text("old")
+    with pytest.raises(FileExistsError, match="is there already"):
+        export_run(run, "small-x4", tmp_path, faces=0)
+    export_run(run, "small-x4", tmp_path, faces=0, overwrite=True)
+    assert (first.folder / "README.md").read_bytes() == card
+    (first.folder / "thesis.tex").touch()
+    with pytest.raises(FileExistsError, match=r"it also holds thesis\.tex"):
+        export_run(run, "small-x4", tmp_path, faces=0, overwrite=True)
+
+
+def test_an_enhancer_alone_makes_no_agent(found: PretrainedWeights, tmp_path: Path) -> None:
+    alone = shutil.copytree(found.folder, tmp_path / "alone")
+    (alone / "policy.safetensors").unlink()
+    with pytest.raises(ValueError, match="alone holds an enhancer but no policy: attach it"):
+        RecurrentReinforce.from_pretrained(alone)
+
+
+def test_the_command_writes_the_folder_and_says_what_is_wrong(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--run", str(run), "--name", "small-x4", "--output", str(tmp_path / "out"), "--faces", "2"]
+    assert main(words) == 0
+    assert "enhancer.safetensors: 0." in capsys.readouterr().out
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("agents.export: ")
+    assert "is there already" in said
+    assert main([*words, "--overwrite", "true"]) == 0
+
+
+def test_weights_can_be_watched_by_name(found: PretrainedWeights, run: Path) -> None:
+    assert "small-x4" in available_weights()
+    env, looker = Rollout("small-x4", env={"data_options": FACES}).open()
+    assert env.core.horizon == 3
+    assert env.core.patch_size == (15, 11)
+    of_the_run = Rollout(str(run)).open()[1]
+    assert np.array_equal(looker.locations([0, 1]), of_the_run.locations([0, 1]))
+    env, _ = Rollout(
+        "raster_scan", ID, enhancer="small-x4", env={"data_options": FACES, **found.arguments()}
+    ).open()
+    assert env.task.pretrained is not None
