@@ -1,16 +1,21 @@
-"""Measure a training run: ``python evaluate.py measure --run runs/demo``; or watch it: ``rollout``."""
+"""Measure a run (``python evaluate.py measure --run runs/demo``), watch it, or make the paper's tables."""
 
 from __future__ import annotations
 
+import json
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import auto_cli
 
+from agents.divergence import DivergenceError
 from agents.evaluation import Method
 from agents.measurement import Measurement, measure_baseline, measure_bicubic
 from agents.records import load_records, make_table
+from agents.reproduction.request import Request
+from agents.reproduction.tables import make_table as reproduce
 from agents.visualisation.rollout import Rollout, draw_rollout
 from facehall_env.datasets import load_dataset
 from facehall_env.resample import PROTOCOLS, ProtocolName
@@ -191,22 +196,67 @@ def rollout(
     print(f"step through them: {output / 'index.html'}")
 
 
-def _underscored(words: list[str]) -> list[str]:
-    """The command line with ``--env-id`` written as ``--env_id``, so that both spellings are read."""
-    written = []
-    for word in words:
-        name, equals, value = word.partition("=")
+def table1(**options: Any) -> None:
+    """Table 1 of the paper, LFW or BioID: trains and measures what is missing, row by row."""
+    _print_table(Request("table1", **options))
+
+
+def table2(**options: Any) -> None:
+    """Table 2 of the paper, the number of steps: trains and measures what is missing, row by row."""
+    _print_table(Request("table2", **options))
+
+
+def table3(**options: Any) -> None:
+    """Table 3 of the paper, the ablations: trains and measures what is missing, row by row."""
+    _print_table(Request("table3", **options))
+
+
+def _print_table(request: Request) -> None:
+    print(reproduce(request).markdown())
+    print(f"tables: {request.folder / request.table}.md, .tex")
+
+
+_LISTS = ("--scales", "--protocols", "--methods", "--rows", "--records")
+
+
+def _written_out(words: list[str]) -> list[str]:
+    """The command line in the one spelling that the parser reads.
+
+    ``--env-id`` becomes ``--env_id``, an option without a value ``--quick=true``, and the values of an option
+    that takes several, ``--scales 4 8``, a list.
+    """
+    written, rest = [], list(words)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if not name.startswith("--") or name == "--help":
+            written.append(name + equals + value)
+            continue
         option = "--" + name[2:].replace("-", "_")
-        written.append((option if name.startswith("--") else name) + equals + value)
+        values = [value] if equals else list(takewhile(lambda word: not word.startswith("--"), rest))
+        rest = rest if equals else rest[len(values) :]
+        if not values:
+            written.append(f"{option}=true")
+        elif option in _LISTS and not values[0].startswith("["):
+            items = [int(word) if word.isdecimal() else word for word in values]
+            written.append(f"{option}={json.dumps(items)}")
+        else:
+            written += [f"{option}={values[0]}", *values[1:]]
     return written
 
 
 def main() -> int:
     """Run the sub-command that was asked for."""
     try:
-        commands = {"measure": measure, "baseline": baseline, "bicubic": bicubic, "rollout": rollout}
-        auto_cli(commands, args=_underscored(sys.argv[1:]), prog="evaluate.py", as_positional=False)
-    except (ValueError, FileNotFoundError) as error:
+        makers = {"table1": table1, "table2": table2, "table3": table3}
+        commands = {
+            "measure": measure,
+            "baseline": baseline,
+            "bicubic": bicubic,
+            "rollout": rollout,
+            **makers,
+        }
+        auto_cli(commands, args=_written_out(sys.argv[1:]), prog="evaluate.py", as_positional=False)
+    except (ValueError, FileNotFoundError, DivergenceError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2
     return 0

@@ -1,5 +1,6 @@
 """Whether one method is better than another on the same images, and how sure that is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ class Difference:
 
 
 def paired_difference(
-    first: str | Path,
-    second: str | Path,
+    first: str | Path | Sequence[Path],
+    second: str | Path | Sequence[Path],
     column: str = "psnr",
     *,
     confidence: float = 0.95,
@@ -42,7 +43,7 @@ def paired_difference(
     the randomness of training.
 
     Args:
-        first: A CSV file of `save_images`.
+        first: A CSV file of `save_images`, or one a seed, of whose values the mean counts, image by image.
         second: Another, of the same images in any order.
         column: What is compared.
         confidence: The probability that the interval is to have, in (0, 1).
@@ -59,7 +60,7 @@ def paired_difference(
     # Here, as it takes longer to import than all else that reads or writes records.
     from scipy.stats import bootstrap
 
-    values = [_by_id(Path(path), column) for path in (first, second)]
+    values = [_mean_by_id(paths, column) for paths in (first, second)]
     if strangers := sorted(values[0].keys() ^ values[1].keys()):
         raise RecordError(
             f"{first} and {second} are not of the same images: {len(strangers)} are in only one of them, "
@@ -85,6 +86,16 @@ def paired_difference(
 
 def _mean_difference(first: NDArray[np.float64], second: NDArray[np.float64], axis: int = -1) -> Any:
     return np.mean(first - second, axis=axis)
+
+
+def _mean_by_id(paths: str | Path | Sequence[Path], column: str) -> dict[str, float]:
+    """The mean over the files of an image's value."""
+    files = [Path(paths)] if isinstance(paths, str | Path) else list(paths)
+    values = [_by_id(path, column) for path in files]
+    for file, those in zip(files[1:], values[1:], strict=True):
+        if those.keys() != values[0].keys():
+            raise RecordError(f"{files[0]} and {file} are not of the same images")
+    return {name: float(np.mean([those[name] for those in values])) for name in values[0]}
 
 
 def _by_id(path: Path, column: str) -> dict[str, float]:

@@ -1,0 +1,163 @@
+"""Making a number of a table: train what is missing, measure what is not measured."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agents.baselines.configuration import BaselineExperiment, parse
+from agents.baselines.run import WEIGHTS, BaselineRun
+from agents.configuration import Experiment, make_parser, read_experiment
+from agents.evaluation import Method
+from agents.measurement import Measurement, measure_baseline, measure_bicubic
+from agents.reproduction.cells import Cell, Recipe
+from agents.runs import check_same
+from agents.training import TrainingRun
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Trains and measures.
+
+    Attributes:
+        recipe: How.
+        records: The file for what was measured.
+        limit: Measure only the first faces of the split.
+        batch_size: Faces side by side when measuring.
+    """
+
+    recipe: Recipe
+    records: Path
+    limit: int | None = None
+    batch_size: int = 64
+
+    def finished(self, cell: Cell) -> bool:
+        """Whether the run that a number needs has been done."""
+        return is_finished(cell, self.recipe.runs)
+
+    def check(self, cell: Cell) -> None:
+        """Refuse what cannot be made, before anything is.
+
+        Raises:
+            ValueError: If the run folder holds another experiment, or the configuration does not fit.
+            FileNotFoundError: If a configuration is missing.
+        """
+        if cell.row.kind == "input":
+            return
+        folder = cell.folder(self.recipe.runs)
+        if self.finished(cell):
+            _check_identity(cell, folder)
+        else:
+            free = ("total_timesteps", "run") if cell.row.kind == "agent" else ("run", "device")
+            check_same(folder / "config.yaml", self._read(cell)[1], free=free)
+
+    def make(self, cell: Cell) -> None:
+        """Train if need be, and measure; what was cut off goes on where it was.
+
+        Raises:
+            ValueError: If a run does not fit the number.
+            FileNotFoundError: If data are missing.
+            DivergenceError: If learning came apart.
+        """
+        if cell.row.kind != "input" and not self.finished(cell):
+            self._train(cell)
+            gc.collect()  # one method's networks need not lie beside the next one's
+        self._measure(cell)
+
+    def _read(self, cell: Cell) -> tuple[Experiment | BaselineExperiment, str]:
+        """The experiment, and the whole configuration as YAML."""
+        words = self.recipe.words(cell)
+        if cell.row.kind == "method":
+            return parse(words)
+        parser = make_parser()
+        made = parser.parse_args(words)
+        return read_experiment(made), parser.dump(made, skip_unset=False)
+
+    def _train(self, cell: Cell) -> None:
+        experiment, resolved = self._read(cell)
+        print(f"training {cell} in {cell.folder(self.recipe.runs)}", flush=True)
+        run: TrainingRun | BaselineRun
+        if isinstance(experiment, Experiment):
+            run = TrainingRun(experiment, resolved)
+        else:
+            run = BaselineRun(experiment, resolved)
+        run.train()
+
+    def _measure(self, cell: Cell) -> None:
+        recipe, faces = self.recipe, self.recipe.faces
+        bar = recipe.progress_bar
+        if cell.row.kind == "input":
+            measure_bicubic(
+                faces.load(),
+                faces.split,
+                cell.scale,
+                cell.protocol,
+                self.records,
+                limit=self.limit,
+                progress_bar=bar,
+            )
+        elif cell.row.kind == "method":
+            measure_baseline(
+                cell.folder(recipe.runs),
+                None if cell.serves_both else cell.protocol,
+                split=faces.split,
+                records=self.records,
+                root=faces.root,
+                batch_size=self.batch_size,
+                limit=self.limit,
+                device=recipe.device,
+                progress_bar=bar,
+            )
+        else:
+            measurement = Measurement(
+                cell.folder(recipe.runs),
+                faces.split,
+                records=self.records,
+                root=faces.root,
+                batch_size=self.batch_size,
+                limit=self.limit,
+            )
+            looker: Method = measurement.variant.looker
+            if cell.row.mode == "sampled":
+                looker = "attention_fh_sampled"
+            measurement.measure(cell.protocol, (looker,), progress_bar=bar)
+
+
+def is_finished(cell: Cell, runs: Path) -> bool:
+    """Whether the run that a number needs has been done; bicubic needs none."""
+    if cell.row.kind == "input":
+        return True
+    result = "agent.zip" if cell.row.kind == "agent" else WEIGHTS
+    folder = cell.folder(runs)
+    # The budget is written last
+    return all((folder / name).is_file() for name in ("config.yaml", result, "budget.json"))
+
+
+def _check_identity(cell: Cell, folder: Path) -> None:
+    """Refuse a finished run of something else; how long it learned is its own affair."""
+    found = yaml.safe_load((folder / "config.yaml").read_text())
+    wanted: dict[str, Any] = {"run.seed": cell.seed}
+    if cell.row.kind == "agent":
+        wanted |= {"name": cell.row.method, "env.id": cell.env_id, "env.protocol": cell.protocol}
+    else:
+        wanted |= {"method": cell.row.method, "scale": cell.scale, "data.name": cell.dataset}
+        wanted |= {} if cell.serves_both else {"protocol": cell.protocol}
+    for key, value in wanted.items():
+        if _at(found, key) != value:
+            raise ValueError(
+                f"{folder} is to hold the run of {cell}, but its {key} is {_at(found, key)!r}: move that "
+                "folder away, or choose another --runs"
+            )
+
+
+def _at(values: Mapping[str, Any], key: str) -> Any:
+    """The value under a dotted key, None if there is none."""
+    found: Any = values
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found

@@ -1,0 +1,331 @@
+"""The paper's tables from one command: what is missing is made, row by row, and rendered beside the paper."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import evaluate
+from agents.ablations import VARIANTS
+from agents.baselines.configuration import TRAINABLE
+from agents.paper import paper_row
+from agents.records import Record, load_records, save_images, save_records
+from agents.records.images import images_path
+from agents.reproduction.cells import Cell
+from agents.reproduction.collecting import choose, collect
+from agents.reproduction.making import Maker
+from agents.reproduction.rendering import render
+from agents.reproduction.request import Request
+from agents.reproduction.rows import TABLES
+from agents.reproduction.tables import make_table
+from tests.conftest import KilledError
+
+TINY: dict[str, dict[str, Any]] = {
+    "agent": {
+        "env": {"precision": "float32", "patch_size": [15, 11], "horizon": 2},
+        "enhancer": {"preset": "tiny"},
+        "pretraining": {"updates": 2, "batch_size": 2, "warmup": 1},
+        "policy": {
+            "stride": 8,
+            "picture_features": 4,
+            "history_features": 4,
+            "lstm_features": 4,
+            "head_channels": 2,
+        },
+        "agent": {
+            "n_faces": 1,
+            "n_rollouts": 2,
+            "imitation_updates": 1,
+            "imitation_faces": 1,
+            "imitation_epochs": 1,
+            "enhancer_updates": 1,
+            "enhancer_batch_size": 2,
+        },
+        "total_timesteps": 1,
+        "run": {"validation_faces": 0},
+    },
+    "srcnn": {
+        "settings": {"widths": [2, 2]},
+        "training": {"updates": 2, "batch_size": 2, "warmup": 1},
+        "run": {"validation_faces": 0},
+    },
+    "mzq": {"settings": {"patch_size": 2, "overlap": 0}},
+}
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> dict[str, Any]:
+    """Arguments of a request in the tiniest size."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    for name, values in TINY.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    return {
+        "dataset": "synthetic",
+        "data": {"size": 4, "image_size": 32},
+        "overrides": folder,
+        "runs": tmp_path / "runs",
+        "output": tmp_path / "made",
+        "device": "cpu",
+        "progress_bar": False,
+    }
+
+
+def a_record(**changes: Any) -> Record:
+    known: dict[str, Any] = {
+        "method": "srcnn",
+        "dataset": "lfw-deepfunneled",
+        "split": "test",
+        "scale": 8,
+        "protocol": "torch7",
+        "preset": "srcnn-lfw-x8-torch7",
+        "precision": "float32",
+        "seed": 0,
+        "psnr": 23.0,
+        "psnr_y": 24.0,
+        "ssim": 0.7,
+        "fsim": 0.8,
+        "n": 3,
+        "seconds_per_image": 0.1,
+        "device": "a machine",
+        "budget": "20,000 updates",
+        "commit": "unknown",
+        "versions": {},
+        "command": "python",
+        "date": "2026-01-01",
+    }
+    return Record(**(known | changes))
+
+
+def write(path: Path, *records: Record, gap: float = 0.0) -> None:
+    """Records and their images, whose values differ by chance and by the gap."""
+    save_records(path, records)
+    for record in records:
+        values = [record.psnr - 0.1, record.psnr, record.psnr + 0.1]
+        columns = dict.fromkeys(("psnr", "psnr_y", "ssim", "fsim"), values)
+        save_images(images_path(path, record), {"index": [0, 1, 2], "id": ["a", "b", "c"], **columns})
+
+
+def test_rows_are_what_can_be_trained_and_what_the_paper_prints() -> None:
+    for table in TABLES.values():
+        for row in table.rows:
+            known = {"input": ("bicubic",), "agent": tuple(VARIANTS), "method": TRAINABLE}
+            assert row.method in known[row.kind]
+            assert (row.mode is not None) == (row.kind == "agent" and VARIANTS[row.method].has_policy)  # type: ignore[index]
+        assert table.row(table.reference) in table.rows
+    first = [row.method for row in TABLES["table1"].rows if row.mode != "sampled"]
+    assert all(paper_row(method, "bioid", 4) for method in first)
+    assert len(first) == 8
+
+
+def test_a_killed_table_goes_on_at_the_first_missing_row(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Request("table1", **tiny, scales=(4,), rows=("bicubic", "mzq", "srcnn", "attention_fh"))
+    made: list[str] = []
+    measure = Maker._measure
+
+    def die(maker: Maker, cell: Cell) -> None:
+        if len(made) == 3:
+            raise KilledError
+        made.append(str(cell))
+        measure(maker, cell)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Maker, "_measure", die)
+        with pytest.raises(KilledError):
+            make_table(request)
+    # MZQ does not read I_0: one measurement is both protocols'
+    assert made == ["bicubic x4, aligned", "mzq x4, aligned", "srcnn x4, aligned"]
+    page = (request.folder / "table1.md").read_text()
+    assert page.count("| missing |") == 4
+    stamps = {path: path.stat().st_mtime_ns for path in request.folder.rglob("*.csv")}
+
+    made.clear()
+    monkeypatch.setattr(Maker, "_measure", lambda maker, cell: (made.append(str(cell)), measure(maker, cell)))
+    rendered = make_table(request)
+    assert made == [
+        "attention_fh x4, aligned",
+        "bicubic x4, torch7",
+        "srcnn x4, torch7",
+        "attention_fh x4, torch7",
+    ]
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+    assert rendered.missing == ()
+    page = (request.folder / "table1.md").read_text()
+    assert "Missing" not in page
+    assert "2 updates of 2 faces" in page  # a budget is said
+    tabular = (request.folder / "table1.tex").read_text()
+    assert tabular.startswith("% Table 1: ")
+    assert tabular.count(r" \\") == 1 + 8
+    assert r"x4 & torch7 & Attention-FH & " in tabular
+    records = {(r.method, r.protocol): r for r in load_records(request.new_records)}
+    assert len(records) == 8
+    line = next(line for line in page.splitlines() if line.startswith("| x4 | torch7 | SRCNN "))
+    assert f"| {records['srcnn', 'torch7'].psnr:.2f} |" in line
+
+    made.clear()
+    again = make_table(replace(request, train=False, data=None))
+    assert (made, again.table) == ([], rendered.table)
+
+
+def test_seeds_share_a_line_and_say_how_many_there_are(tiny: dict[str, Any]) -> None:
+    request = Request("table3", **tiny, scales=(4,), protocols=("aligned",), rows=("random_patch",))
+    make_table(replace(request, data={"size": 2, "image_size": 32}))
+    rendered = make_table(replace(request, train=False))
+    assert [line[2] for line in rendered.table.rows] == ["Random patch (3 seeds)"]
+    assert " ± " in rendered.table.rows[0][3]
+    records = load_records(request.new_records)
+    assert [(r.method, r.seed, r.preset) for r in records] == [
+        ("random_patch", seed, "random_patch-synthetic-x4") for seed in (0, 1, 2)
+    ]
+    save_records(request.new_records, records[:2])
+    rendered = make_table(replace(request, train=False))
+    assert rendered.table.rows[0][9].startswith("2 of 3 seeds: ")
+    assert [cell.seed for cell in rendered.missing] == [2]
+
+
+def test_committed_records_make_a_table_without_data(tmp_path: Path) -> None:
+    write(tmp_path / "one.json", a_record(), a_record(method="bicubic", psnr=21.9, preset="default"))
+    policy = {"method": "attention_fh", "mode": "argmax", "preset": "lfw-x8-torch7", "psnr": 24.6}
+    write(tmp_path / "two.json", a_record(**policy))
+    request = Request(
+        "table1",
+        records=(str(tmp_path),),
+        scales=(8,),
+        protocols=("torch7",),
+        train=False,
+        output=tmp_path / "out",
+    )
+    rendered = make_table(request)
+    lines = {line[2]: line for line in rendered.table.rows}
+    assert lines["SRCNN"][6:8] == ["+1.10 [+1.10, +1.10]", "-1.60 [-1.60, -1.60]"]
+    assert lines["SRCNN"][-3:] == ["20,000 updates", "23.92", "-0.92"]
+    assert lines["Attention-FH"][-2:] == ["26.17 / 0.7604 / 0.8630", "-1.57"]
+    assert lines["VDSR"][3:] == ["-"] * 6 + ["missing", "24.12", "-"]
+    assert [cell.row.method for cell in rendered.missing][:2] == ["sfh", "bccnn"]
+    command = (
+        "`python evaluate.py table1 --dataset lfw --root data/lfw --rows vdsr --scales 8 --protocols torch7`"
+    )
+    assert f"- VDSR: {command}" in rendered.markdown()
+    # A pattern, too, and without the images no interval
+    for path in tmp_path.glob("*/*.csv"):
+        path.unlink()
+    found = collect([str(tmp_path / "*.json")])
+    assert [line[6] for line in render(request, found).table.rows if line[2] == "SRCNN"] == ["+1.10"]
+
+
+def test_which_of_several_records_stands_in_the_table(tmp_path: Path) -> None:
+    cell = Cell(TABLES["table1"].row("srcnn"), "lfw", 8, "torch7")
+    own, few = a_record(psnr=22.0), a_record(preset="other", psnr=25.0)
+    write(tmp_path / "a.json", own, few)
+    write(tmp_path / "b.json", replace(few, n=2), a_record(scale=4), a_record(protocol="aligned"))
+    found = collect([tmp_path])
+
+    def chosen(n: int | None = None, preset: str | None = None) -> Record | None:
+        best = choose(cell, found, "test", n, preset)
+        return None if best is None else best.record
+
+    assert chosen(preset="srcnn-lfw-x8-torch7") == own
+    assert chosen(n=2) == replace(few, n=2)
+    assert chosen(n=5) is None
+    save_records(tmp_path / "c.json", [a_record(dataset="lfw-funneled")])
+    with pytest.raises(ValueError, match="measured on lfw-deepfunneled and on lfw-funneled"):
+        choose(cell, collect([tmp_path]), "test")
+
+
+def test_agents_that_borrow_a_policys_enhancer_are_no_ablation(tmp_path: Path) -> None:
+    patch = TABLES["table3"].row("random_patch")
+    cell = Cell(patch, "lfw", 8, "torch7")
+    borrowed = a_record(method="random_patch", preset="lfw-x8")
+    save_records(
+        tmp_path / "a.json", [borrowed, a_record(method="attention_fh", mode="argmax", preset="lfw-x8")]
+    )
+    assert choose(cell, collect([tmp_path]), "test") is None
+    own = a_record(method="random_patch", preset="random_patch-lfw-x8-torch7")
+    save_records(tmp_path / "b.json", [own])
+    assert choose(cell, collect([tmp_path]), "test").record == own  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rows": ("srcn",)}, "no row 'srcn' in this table; its rows are bicubic, sfh"),
+        ({"scales": (2,)}, "scales is 2, but the tables have 4 and 8"),
+        ({"protocols": ()}, "protocols is empty"),
+        ({"table": "table2", "dataset": "bioid"}, "dataset is 'bioid', but table2 can be made of lfw, synth"),
+        ({"dataset": "celeba"}, "dataset is 'celeba'"),
+        ({"quick": True, "root": "data/lfw"}, "quick draws its own faces"),
+        ({"limit": 0}, "limit is 0"),
+    ],
+)
+def test_unfit_requests_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Request(**({"table": "table1"} | options))
+
+
+def test_what_is_not_there_is_said_before_anything_is_trained(tmp_path: Path, tiny: dict[str, Any]) -> None:
+    nowhere = tiny | {"dataset": "lfw", "root": str(tmp_path / "nowhere"), "data": {}}
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        make_table(Request("table1", **nowhere))
+    with pytest.raises(FileNotFoundError, match="no records at"):
+        make_table(Request("table1", **tiny, records=(str(tmp_path / "none"),)))
+    with pytest.raises(FileNotFoundError, match="overrides"):
+        Request("table1", overrides=tmp_path / "none")
+    # The last row's folder holds another run: the first row is not begun
+    other = tmp_path / "runs" / "srcnn-synthetic-x4"
+    other.mkdir(parents=True)
+    for name in ("method.safetensors", "budget.json"):
+        (other / name).touch()
+    (other / "config.yaml").write_text(yaml.safe_dump({"method": "vdsr", "run": {"seed": 0}}))
+    request = Request("table1", **tiny, scales=(4,), protocols=("aligned",), rows=("mzq", "srcnn"))
+    with pytest.raises(ValueError, match="its method is 'vdsr'"):
+        make_table(request)
+    assert not (tmp_path / "made").exists()
+    assert list((tmp_path / "runs").iterdir()) == [other]
+
+
+def test_the_command_line_makes_a_table(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "table1",
+        "--dataset",
+        "synthetic",
+        "--data",
+        json.dumps(tiny["data"]),
+        "--progress-bar",
+        "false",
+    ]
+    words += [
+        "--overrides",
+        str(tiny["overrides"]),
+        "--runs",
+        str(tiny["runs"]),
+        "--output",
+        str(tiny["output"]),
+    ]
+    words += ["--scales", "4", "8", "--protocols", "aligned", "--rows", "bicubic"]
+    monkeypatch.setattr("sys.argv", ["evaluate.py", *words])
+    assert evaluate.main() == 0
+    printed = capsys.readouterr().out
+    assert [line.split(" | ")[:3] for line in printed.splitlines() if line.startswith("| x")] == [
+        ["| x4", "aligned", "Bicubic"],
+        ["| x8", "aligned", "Bicubic"],
+    ]
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "table2", "--quick", "--dataset", "lfw"])
+    assert evaluate.main() == 2
+    assert "quick draws its own faces" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["table1", "table2", "table3"])
+def test_quick_makes_every_row(table: str, tmp_path: Path) -> None:
+    request = Request(table, quick=True, output=tmp_path, runs=tmp_path, progress_bar=False)
+    rendered = make_table(request)
+    assert rendered.missing == ()
+    assert len(rendered.table.rows) == 4 * len(TABLES[table].rows)
+    assert (tmp_path / f"{table}.tex").read_text().count(r" \\") == len(rendered.table.rows) + 1
