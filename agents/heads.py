@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,8 +28,9 @@ class FlatHead(nn.Module):
 class ConvHead(nn.Module):
     """A small convolutional net over the grid of places, its features scaled and shifted by the LSTM (FiLM).
 
-    It sees the picture, how often each place was chosen, how many patches have lain on it, and coordinates;
-    the same weights judge every place, so what is learned in one place holds in all.
+    It sees the picture, how often each place was chosen, how many patches have lain on it, how much of the
+    picture a patch there would newly cover, and coordinates; the same weights judge every place, so what is
+    learned in one place holds in all.
     """
 
     _DILATIONS = (1, 2, 4, 8)
@@ -41,10 +43,10 @@ class ConvHead(nn.Module):
         k, n = config.stride, config.head_channels
         kernel = 2 * k if k > 1 else 3
         self.look = nn.Conv2d(config.channels, n, kernel, stride=k, padding=(kernel - k) // 2)
-        self.join = nn.Conv2d(n + 4, n, 3, padding=1)
+        self.join = nn.Conv2d(n + 5, n, 3, padding=1)
         self.layers = nn.ModuleList(nn.Conv2d(n, n, 3, padding=d, dilation=d) for d in self._DILATIONS)
         self.modulation = nn.Linear(config.lstm_features, 2 * n * len(self._DILATIONS))
-        self.last = nn.Conv2d(n, 1, 1)
+        self.last = nn.Conv2d(n + 1, 1, 1)
         rows, columns = (torch.linspace(-1.0, 1.0, size) for size in config.grid)
         coordinates = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))[None]
         self.register_buffer("coordinates", coordinates, persistent=False)
@@ -68,10 +70,13 @@ class ConvHead(nn.Module):
         n = hidden.shape[0]
         seen = visits.view(n, 1, *self.config.grid)
         covered = self._cover(seen)
+        # A sum over a patch's window, too far for the convolutions; the last layer has it at first hand
+        fresh = self._cover((covered < 0.5).to(seen.dtype)) / math.prod(self.window)
         maps = (
             F.relu(self.look(picture)),
             seen.log1p(),
             covered.log1p(),
+            fresh,
             self.coordinates.expand(n, -1, -1, -1),
         )
         features = F.relu(self.join(torch.cat(maps, dim=1)))
@@ -79,7 +84,7 @@ class ConvHead(nn.Module):
         for i, layer in enumerate(self.layers):
             scale, shift = modulation[:, i, 0], modulation[:, i, 1]
             features = features + F.relu(layer(features) * (1.0 + scale) + shift)
-        return self.last(features).flatten(1)  # type: ignore[no-any-return]
+        return self.last(torch.cat((features, fresh), dim=1)).flatten(1)  # type: ignore[no-any-return]
 
     def _cover(self, seen: Tensor) -> Tensor:
         """How many patches have lain on each place: the visits summed over a patch's window (cumulative)."""

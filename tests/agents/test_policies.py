@@ -1,6 +1,7 @@
 """The recurrent policy network: its grid, its memory, and that stepping and evaluating agree."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import POLICY, randomise
 
+from agents.heads import ConvHead
 from agents.policies import PolicyConfig, PolicyState, RecurrentPolicyNetwork
 
 HEADS, HISTORIES, INPUTS = ("conv", "flat"), ("visits", "last"), ("current", "initial")
@@ -202,3 +204,21 @@ def test_where_every_place_would_be_forbidden_none_is() -> None:
 def test_a_distance_must_be_one() -> None:
     with pytest.raises(ValueError, match="inhibition is -1"):
         toy_config(inhibition=-1)
+
+
+@torch.no_grad()
+def test_the_head_sees_how_much_a_patch_would_newly_cover() -> None:
+    config = toy_config(stride=1, patch_height=5, patch_width=3)
+    head = RecurrentPolicyNetwork(config).head
+    assert isinstance(head, ConvHead)
+    for weight in head.parameters():
+        weight.zero_()
+    head.last.weight[0, -1] = 15.0  # of the window's 5x3 places
+    visits = torch.zeros(1, config.places)
+    visits[0, 6 * 12 + 6] = 1.0
+    hidden, picture = torch.zeros(1, config.lstm_features), torch.zeros(1, 3, 16, 12)
+    fresh = head(hidden, picture, visits).view(16, 12)
+    assert float(fresh[6, 6]) == 0.0
+    torch.testing.assert_close(fresh[6, 7:10], torch.tensor([5.0, 10.0, 15.0]))
+    torch.testing.assert_close(fresh[7:12, 6], torch.tensor([3.0, 6.0, 9.0, 12.0, 15.0]))
+    assert math.isclose(float(fresh[0, 0]), 6.0, rel_tol=1e-5)  # the rest hangs over the border
