@@ -231,7 +231,9 @@ def budget_in_words(folder: Path) -> str:
         f"{budget['reinforcement_episodes']:,} of REINFORCE",
     ]
     start = f" after {budget['start_from']}" if budget["start_from"] else ""
-    return f"{'; '.join(parts)}; {minutes:.0f} min on {budget['device']} in {budget['precision']}{start}"
+    prior = f" over the prior {budget['prior']}" if budget.get("prior") else ""
+    where = f"{minutes:.0f} min on {budget['device']} in {budget['precision']}"
+    return f"{'; '.join(parts)}; {where}{start}{prior}"
 
 
 def device_in_words(device: torch.device) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import gymnasium as gym
 import torch
@@ -29,6 +29,9 @@ from agents.state import check_weights
 from facehall_env.datasets import load_dataset
 from facehall_env.enhancer import LocalEnhancementNetwork, load_enhancer, make_enhancer
 from facehall_env.env import FaceHallucinationEnv
+
+ENHANCER: Final = "enhancer.safetensors"
+"""The enhancer's weights in a run folder."""
 
 
 class TrainingRun:
@@ -288,7 +291,7 @@ class TrainingRun:
             return
         self.agent.save(self.folder / "agent.zip")
         if isinstance(self.enhancer, LocalEnhancementNetwork):
-            self.enhancer.save(self.folder / "enhancer.safetensors")
+            self.enhancer.save(self.folder / ENHANCER)
         (self.folder / "budget.json").write_text(json.dumps(budget, indent=2))
 
     def _origin(self) -> str | None:
@@ -316,6 +319,7 @@ class TrainingRun:
             "precision": self.task.core.precision,
             "seed": self.experiment.run.seed,
             "start_from": self._origin(),
+            "prior": None if self.experiment.enhancer.prior is None else self.experiment.enhancer.prior.name,
         }
 
 
