@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from agents.distributed import ALONE, Ranks
+from facehall_env.arguments import whole
 from facehall_env.datasets import FaceDataset
 
 
@@ -21,8 +22,11 @@ class FaceBatches:
     Args:
         dataset: Where the faces come from; read on demand, never copied whole.
         batch_size: Faces a batch; a batch may span two epochs.
-        seed: Seed of the order and of the flips.
+        seed: Seed of the order, the flips and the shifts.
         flip: Mirror each face left to right with probability 1/2.
+        shift: Move each face by up to so many pixels up or down and left or right, all equally likely; its
+            edge is repeated. Where faces are few, other averages of the same face are as good as another
+            face.
         ranks: The processes that share the batches; each reads only its own part of every batch.
 
     Raises:
@@ -36,6 +40,7 @@ class FaceBatches:
         *,
         seed: int = 0,
         flip: bool = False,
+        shift: int = 0,
         ranks: Ranks = ALONE,
     ) -> None:
         if len(dataset) == 0:
@@ -43,6 +48,7 @@ class FaceBatches:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, but a batch holds at least one face")
         self.dataset, self.batch_size, self.seed, self.flip = dataset, batch_size, seed, flip
+        self.shift = whole("shift", shift, least=0)
         self._own = ranks.check("batch_size", batch_size)
         self._first = ranks.rank * self._own
         self.seen = 0
@@ -62,8 +68,14 @@ class FaceBatches:
             self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.dataset))
             self._epoch = epoch
         face = self.dataset[int(self._order[place])]
-        if self.flip and np.random.default_rng((self.seed, epoch, place)).random() < 0.5:
-            return face[:, ::-1]
+        rng = np.random.default_rng((self.seed, epoch, place))
+        if self.flip and rng.random() < 0.5:
+            face = face[:, ::-1]
+        if self.shift:
+            height, width, _ = face.shape
+            top, left = rng.integers(0, 2 * self.shift, size=2, endpoint=True)
+            margin = (self.shift, self.shift)
+            face = np.pad(face, (margin, margin, (0, 0)), "edge")[top : top + height, left : left + width]
         return face
 
     def state_dict(self) -> dict[str, int]:

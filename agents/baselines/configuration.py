@@ -52,6 +52,7 @@ class BaselineExperiment:
         training: How networks learn; of no account for the others.
         run: Where and how often to write.
         device: Where to compute; ``auto`` takes an accelerator if there is one.
+        start_from: A weight file, or a run folder, of the same method whose weights the training starts from.
     """
 
     method: str
@@ -62,6 +63,7 @@ class BaselineExperiment:
     training: TrainingConfig
     run: RunConfig
     device: str
+    start_from: Path | None = None
 
 
 def make_parser(method: str) -> ArgumentParser:
@@ -86,6 +88,9 @@ def make_parser(method: str) -> ArgumentParser:
     parser.add_argument("--scale", type=int, default=8, help="how many times smaller the small faces are")
     parser.add_argument("--protocol", type=ProtocolName, default="aligned", help="how I_0 is made")
     parser.add_argument("--device", type=str, default="auto", help="where to compute")
+    parser.add_argument(
+        "--start_from", type=Path | None, default=None, help="a weight file or run folder to start from"
+    )
     parser.add_class_arguments(DataConfig, "data")
     parser.add_class_arguments(kind, "settings", skip={"degradation"})
     parser.add_class_arguments(TrainingConfig, "training")
@@ -157,4 +162,5 @@ def read_experiment(made: Namespace) -> BaselineExperiment:
         training=TrainingConfig(**vars(made.training)),
         run=RunConfig(**vars(made.run)),
         device=made.device,
+        start_from=made.start_from,
     )

@@ -38,6 +38,7 @@ class TrainingConfig:
             `clip_at` / learning rate.
         clip_at: See `clip`.
         flip: Mirror faces at random.
+        shift: Move faces at random by up to so many pixels along each side.
         precision: Of the network, ``"float32"`` or ``"bfloat16"``; the loss is taken in float32.
         pretrain_root: Any folder of pictures to train on before the faces, by random crops of 33 to 48
             pixels; None for none.
@@ -64,6 +65,7 @@ class TrainingConfig:
     clip: Clip = "norm"
     clip_at: float = 1.0
     flip: bool = True
+    shift: int = 0
     precision: Precision = "float32"
     pretrain_root: Path | None = None
     pretrain_pictures: int = 7000
@@ -74,7 +76,7 @@ class TrainingConfig:
         """Refuse what cannot be trained with, naming the field."""
         for name in ("batch_size", "pretrain_batch_size", "pretrain_pictures"):
             whole(name, getattr(self, name))
-        for name in ("updates", "warmup", "pretrain_updates"):
+        for name in ("updates", "warmup", "pretrain_updates", "shift"):
             whole(name, getattr(self, name), least=0)
         for name in ("learning_rate", "clip_at"):
             if not getattr(self, name) > 0:

@@ -60,6 +60,8 @@ class BaselineRun:
         self.method: Hallucinator = make_hallucinator(
             experiment.method, degradation, **experiment.settings
         ).to(device)
+        if experiment.start_from is not None:
+            self._start_from(experiment.start_from)
         self.training: NetworkTraining | None = None
         self.validation: tuple[Tensor, Tensor] | None = None
         if isinstance(self.method, NetworkHallucinator):
@@ -74,6 +76,20 @@ class BaselineRun:
         self.best: float | None = None
         self.last_good: Path | None = None
         self.logger: Logger
+
+    def _start_from(self, path: Path) -> None:
+        """Take another run's weights over; its method, degradation and settings must be these."""
+        method = self.method
+        if not isinstance(method, NetworkHallucinator):
+            raise ValueError(f"start_from is set, but {method.name} learns in one go: leave it out")
+        other = type(method).load(path / WEIGHTS if path.is_dir() else path)
+        shapes = {name: tuple(weight.shape) for name, weight in method.state_dict().items()}
+        if {name: tuple(weight.shape) for name, weight in other.state_dict().items()} != shapes:
+            raise ValueError(
+                f"the weights in {path} were made for {other.degradation} with {other.settings}, but this is "
+                f"about {method.degradation} with {method.settings}"
+            )
+        method.load_state_dict(other.state_dict())
 
     def _validation_faces(self) -> tuple[Tensor, Tensor] | None:
         """Evenly spread faces of the validation split, uint8, and what they are shrunk to."""
@@ -186,6 +202,9 @@ class BaselineRun:
 
     def _finish(self, training: NetworkTraining) -> None:
         self.method.budget = training_in_words(training, self.dataset, self.seconds)
+        if self.experiment.start_from is not None:
+            origin = self.experiment.start_from
+            self.method.budget += f" after {origin.name if origin.is_dir() else origin.parent.name}"
         best = self.checkpoints.read_best() if self.experiment.run.select == "best" else None
         if best is not None:
             self.method.load_state_dict(best["network"])

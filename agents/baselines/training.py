@@ -159,7 +159,7 @@ class NetworkTraining:
                 "give any folder of pictures as training.pretrain_root",
                 network.name,
             )
-        faces = FaceBatches(dataset, config.batch_size, seed=seed, flip=config.flip)
+        faces = FaceBatches(dataset, config.batch_size, seed=seed, flip=config.flip, shift=config.shift)
         self.stages.append(Stage("training", network, config, faces, config.updates))
 
     def _pretraining(self, root: Path) -> Stage:

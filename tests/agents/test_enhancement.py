@@ -287,3 +287,25 @@ def test_the_learner_starts_from_what_the_enhancer_is_when_learning_starts() -> 
 def test_a_decay_that_is_none_is_refused(decay: float) -> None:
     with pytest.raises(ValueError, match=r"enhancer_ema is .*, but a decay must be"):
         toy_agent(enhancer_ema=decay)
+
+
+def test_shifted_faces_are_moved_whole_and_their_edges_repeated() -> None:
+    faces = ToyFaces()
+    plain = FaceBatches(faces, 60, seed=2).next()
+    moved = FaceBatches(faces, 60, seed=2, shift=2).next()
+    assert torch.equal(FaceBatches(faces, 60, seed=2, shift=2).next(), moved)
+    padded = torch.nn.functional.pad(plain.float(), (2, 2, 2, 2), mode="replicate").byte()
+    height, width = plain.shape[2:]
+    found = []
+    for face, shifted in zip(padded, moved, strict=True):
+        places = [
+            (top, left)
+            for top in range(5)
+            for left in range(5)
+            if torch.equal(face[:, top : top + height, left : left + width], shifted)
+        ]
+        assert places
+        found.append(places[0])
+    assert len(set(found)) > 10
+    with pytest.raises(ValueError, match="shift is -1"):
+        FaceBatches(faces, 3, shift=-1)

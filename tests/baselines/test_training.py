@@ -358,3 +358,16 @@ def test_what_does_not_belong_to_the_run_is_refused_before_it_is_measured(
     with pytest.raises(ValueError, match="was made for x2 from 8x8 to 16x16 RGB"):
         evaluate.baseline(mzq)
     assert not (mzq / "records.json").exists()
+
+
+def test_training_starts_from_another_run_of_the_same_method(config: Path, tmp_path: Path) -> None:
+    first = make_run(config, tmp_path / "first").train()
+    more = ["--start_from", str(tmp_path / "first"), "--training.updates", "0"]
+    second = make_run(config, tmp_path / "second", *more, "--training.pretrain_root", "null").train()
+    for name, weight in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], weight)
+    assert second.budget.endswith(" after first")
+    with pytest.raises(ValueError, match=r"were made for .* but this is about"):
+        make_run(config, tmp_path / "third", *more, "--settings.width", "8")
+    with pytest.raises(ValueError, match="holds 'vdsr', not cnn16"):
+        make_run(config, tmp_path / "third", *more, "--method", "cnn16")
