@@ -50,7 +50,7 @@ TOLERANCE: Final = 0.01
 """What half precision may cost in dB: the mean PSNR of the argmax rollouts on the compared faces."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _OTHER_MEANINGS: Final = ("identity", "pretrained", *PRESETS)
-_OF_A_RUN: Final = ("config.yaml", "agent.zip", "budget.json", "commands.txt", "records.json")
+_OF_A_RUN: Final = ("config.yaml", "agent.zip", "budget.json", "commands.txt")
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ def export_run(
     name: str,
     output: Path = Path("weights"),
     *,
+    records: Path | None = None,
     root: str | None = None,
     faces: int = 64,
     overwrite: bool = False,
@@ -96,6 +97,7 @@ def export_run(
         run: The run folder of train_agent.py, measured by evaluate.py measure.
         name: What the weights are to be called, such as lfw-x8.
         output: Where their folder is to lie; name this place in FACEHALL_WEIGHTS to find them by name.
+        records: The records file that has what was measured; by default that in the run folder.
         root: Where the pictures lie, if elsewhere than in training.
         faces: Compare rollouts before and after on so many validation faces; 0 for none.
         overwrite: Replace a folder of weights of this name.
@@ -111,7 +113,8 @@ def export_run(
     """
     _check_name(name)
     target = _free_folder(output, name, overwrite)
-    experiment, records = _read_run(run)
+    experiment = _read_run(run)
+    measured = _records_of(run, experiment, records or run / "records.json")
     agent = RecurrentReinforce.load(run / "agent.zip", device="cpu")
     if not isinstance(agent.enhancer, LocalEnhancementNetwork):
         raise ValueError(f"{run / 'agent.zip'} holds no enhancer of ours, so there is nothing to export")
@@ -130,7 +133,7 @@ def export_run(
             config=yaml.safe_load((run / "config.yaml").read_text()),
             budget=budget_in_words(run),
             commands=(run / "commands.txt").read_text().splitlines(),
-            records=records,
+            records=measured,
             check=check,
         )
         (folder / CARD).write_text(card, encoding="utf-8")
@@ -160,24 +163,37 @@ def _free_folder(output: Path, name: str, overwrite: bool) -> Path:
     return folder
 
 
-def _read_run(run: Path) -> tuple[Experiment, list[Record]]:
-    """The configuration and the records of a run that is finished and measured."""
+def _read_run(run: Path) -> Experiment:
+    """The configuration of a run that is finished."""
     for file in _OF_A_RUN:
         if not (run / file).is_file():
-            way_out = (
-                f"measure it with python evaluate.py measure --run {run}"
-                if file == "records.json"
-                else f"train it to the end with python train_agent.py --config ... --run.folder {run}"
+            raise FileNotFoundError(
+                f"{run} holds no {file}, so it is no finished run: train it to the end with python "
+                f"train_agent.py --config ... --run.folder {run}"
             )
-            raise FileNotFoundError(f"{run} holds no {file}, so it is no finished, measured run: {way_out}")
-    experiment = read_experiment(make_parser().parse_path(run / "config.yaml"))
-    records = load_records(run / "records.json")
-    if not any(record.method == experiment.name for record in records):
+    return read_experiment(make_parser().parse_path(run / "config.yaml"))
+
+
+def _records_of(run: Path, experiment: Experiment, path: Path) -> list[Record]:
+    """What was measured with the weights of this run, and bicubic on the same pictures.
+
+    Raises:
+        FileNotFoundError: If nothing was measured.
+        ValueError: If the run's own method was not.
+    """
+    measure = f"measure it with python evaluate.py measure --run {run}"
+    if not path.is_file():
+        raise FileNotFoundError(f"there are no records {path} of {run}: {measure}, or name a file: --records")
+    budget, everything = budget_in_words(run), load_records(path)
+    own = [record for record in everything if (record.preset, record.budget) == (run.name, budget)]
+    if not any(record.method == experiment.name for record in own):
         raise ValueError(
-            f"{run / 'records.json'} has no record of {experiment.name}: measure it with python evaluate.py "
-            f"measure --run {run}"
+            f"{path} has no record of {experiment.name} with the weights of {run} (preset {run.name!r}, "
+            f"budget {budget!r}): {measure} --records {path}"
         )
-    return experiment, records
+    on = {(*record.key[:4], record.n) for record in own}
+    bicubic = [r for r in everything if r.method == "bicubic" and (*r.key[:4], r.n) in on]
+    return [*bicubic, *own]
 
 
 def _weights(name: str, experiment: Experiment, agent: RecurrentReinforce) -> PretrainedWeights:
@@ -293,6 +309,7 @@ def export(
     run: Path,
     name: str,
     output: Path = Path("weights"),
+    records: Path | None = None,
     root: str | None = None,
     faces: int = 64,
     overwrite: bool = False,
@@ -303,11 +320,12 @@ def export(
         run: The run folder of train_agent.py, measured by evaluate.py measure.
         name: What the weights are to be called, such as lfw-x8.
         output: Where their folder is to lie; name this place in FACEHALL_WEIGHTS to find them by name.
+        records: The records file that has what was measured; by default that in the run folder.
         root: Where the pictures lie, if elsewhere than in training.
         faces: Compare rollouts before and after on so many validation faces; 0 for none.
         overwrite: Replace a folder of weights of this name.
     """
-    weights = export_run(run, name, output, root=root, faces=faces, overwrite=overwrite)
+    weights = export_run(run, name, output, records=records, root=root, faces=faces, overwrite=overwrite)
     for path in sorted(weights.folder.iterdir()):
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     print(f"for {weights.task}")

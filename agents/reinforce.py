@@ -26,6 +26,7 @@ from agents.scripted import ErrorMap, OracleCriterion
 from agents.state import load_training_state, training_state
 from facehall_env.core import Reward
 from facehall_env.enhancer import Enhancer, IdentityEnhancer
+from facehall_env.messages import say
 from facehall_env.task import FaceTask, named_enhancer
 
 
@@ -523,6 +524,11 @@ class RecurrentReinforce(CoreAlgorithm):
         if self.coupling == "frozen":
             return enhancer
         unasked = enhancer is task.core.enhancer and task.enhancer_by_default
+        if unasked and task.pretrained is not None:
+            say(
+                f"the agent trains a new enhancer instead of {task.pretrained.name}, which the environment "
+                'has by default; make it with enhancer="pretrained" to start from these weights'
+            )
         if isinstance(enhancer, IdentityEnhancer) or unasked:
             enhancer = cast(Enhancer, named_enhancer("tiny", task.core.shape, task.core.patch_size))
         if not isinstance(enhancer, nn.Module) or not list(enhancer.parameters()):

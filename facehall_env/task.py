@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from facehall_env.arguments import one_of, size_of_patch
 from facehall_env.core import HORIZON, HallucinationCore, Precision, Reward
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.enhancer import PRESETS, LocalEnhancementNetwork, load_enhancer, make_enhancer
+from facehall_env.messages import say
 from facehall_env.patches import PATCH_SIZE, Boundary
 from facehall_env.pretrained.folder import PretrainedWeights, WeightsTask, read_weights
 from facehall_env.pretrained.registry import SEARCH_VARIABLE, available_weights, listed, weights_for
@@ -115,7 +114,7 @@ class FaceTask:
         self._loaded, self._weights, self._asked = self.core.enhancer, weights, enhancer is not None
         self._warned = False
         if weights is not None:
-            _say(f"facehall: enhancing with {weights.name}, trained for {weights.task} ({weights.folder})")
+            say(f"enhancing with {weights.name}, trained for {weights.task} ({weights.folder})")
 
     def _enhancer(
         self, name: str | Path | None
@@ -273,19 +272,3 @@ def named_weights(name: str | Path) -> PretrainedWeights | None:
     if isinstance(name, str) and (found := available_weights().get(name)) is not None:
         return found
     return read_weights(name) if Path(name).is_dir() else None
-
-
-def _say(message: str) -> None:
-    """One line to the logger ``facehall_env`` (INFO), where logging was set up, else to standard error."""
-    logger = logging.getLogger("facehall_env")
-    if message in _SAID:
-        return
-    _SAID.add(message)
-    if logger.hasHandlers():
-        logger.info(message)
-    else:
-        print(message, file=sys.stderr)
-
-
-_SAID: Final[set[str]] = set()
-"""What was said; each line appears once in a process."""

@@ -1,7 +1,11 @@
 """From a training run to a folder of weights, and back to an agent."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -15,10 +19,12 @@ import evaluate
 from agents import export as exporting
 from agents.export import TOLERANCE, compare, export_run, main
 from agents.faces import face_batch
+from agents.records import load_records, save_records
 from agents.reinforce import RecurrentReinforce
 from agents.visualisation.rollout import Rollout
-from facehall_env import PretrainedWeights, available_weights, load_enhancer
+from facehall_env import PretrainedWeights, available_weights, load_enhancer, push_to_hub
 from facehall_env.datasets import load_dataset
+from tests.hub import serve_hub
 from tests.test_training import SMALL, make_run
 
 ID = "FaceHallucination-Synthetic-x4"
@@ -130,7 +136,7 @@ def test_the_card_says_where_the_weights_come_from(run: Path, exported: Pretrain
 
 
 def test_absolute_paths_in_commands_are_cut_down(run: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(run, tmp_path / "run")
+    copy = shutil.copytree(run, tmp_path / "small")
     line = "2026-01-01T00:00:00 abc python train_agent.py --env.root=/home/me/lfw --run.folder '/tmp/my run'"
     (copy / "commands.txt").write_text(line + "\n")
     card = (export_run(copy, "other", tmp_path, faces=0).folder / "README.md").read_text()
@@ -140,20 +146,40 @@ def test_absolute_paths_in_commands_are_cut_down(run: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("missing", ["config.yaml", "agent.zip", "budget.json", "records.json"])
 def test_an_unfinished_run_is_refused(run: Path, tmp_path: Path, missing: str) -> None:
-    copy = shutil.copytree(run, tmp_path / "run")
+    copy = shutil.copytree(run, tmp_path / "small")
     (copy / missing).unlink()
     way_out = "evaluate.py measure" if missing == "records.json" else "train_agent.py"
-    with pytest.raises(FileNotFoundError, match=f"holds no {missing}.* with python {way_out}"):
+    with pytest.raises(FileNotFoundError, match=rf"no .*{missing}.* with python {way_out}"):
         export_run(copy, "small-x4", tmp_path / "weights")
     assert not (tmp_path / "weights").exists()
 
 
-def test_a_run_whose_own_method_was_not_measured_is_refused(run: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(run, tmp_path / "run")
-    records = json.loads((copy / "records.json").read_text())
-    (copy / "records.json").write_text(json.dumps([r for r in records if r["method"] == "bicubic"]))
-    with pytest.raises(ValueError, match="no record of attention_fh: measure it"):
+def test_records_of_other_weights_are_no_measurement(run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run, tmp_path / "other")  # records say which run they are of
+    with pytest.raises(
+        ValueError, match=r"no record of attention_fh with the weights of .* \(preset 'other'"
+    ):
+        export_run(other, "small-x4", tmp_path / "weights")
+    copy = shutil.copytree(run, tmp_path / "small")
+    budget = json.loads((copy / "budget.json").read_text())
+    (copy / "budget.json").write_text(json.dumps(budget | {"reinforcement_episodes": 999}))
+    with pytest.raises(ValueError, match=r"budget '.*999 of REINFORCE"):
         export_run(copy, "small-x4", tmp_path / "weights")
+
+
+def test_records_may_lie_in_a_file_of_many(run: Path, tmp_path: Path) -> None:
+    records = load_records(run / "records.json")
+    foreign = [replace(r, preset="other", psnr=99.0) for r in records if r.method != "bicubic"]
+    elsewhere = [replace(r, split="val", psnr=98.0) for r in records if r.method == "bicubic"]
+    save_records(tmp_path / "all.json", [*records, *foreign, *elsewhere])
+    copy = shutil.copytree(run, tmp_path / "small")
+    (copy / "records.json").unlink()
+    folder = export_run(copy, "a", tmp_path, records=tmp_path / "all.json", faces=0).folder
+    card = (folder / "README.md").read_text()
+    assert "| Attention-FH (argmax) |" in card
+    assert "| Bicubic |" in card
+    assert "99.00" not in card
+    assert "98.00" not in card
 
 
 @pytest.mark.parametrize(
@@ -176,7 +202,7 @@ def test_names_that_mean_something_else_are_refused(run: Path, tmp_path: Path, n
 
 
 def test_weights_that_overflow_are_refused(run: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(run, tmp_path / "run")
+    copy = shutil.copytree(run, tmp_path / "small")
     agent = RecurrentReinforce.load(copy / "agent.zip")
     torch.nn.init.constant_(agent.enhancer.convolutions[-1].bias, 1e6)
     agent.save(copy / "agent.zip")
@@ -239,3 +265,22 @@ def test_weights_can_be_watched_by_name(found: PretrainedWeights, run: Path) -> 
         "raster_scan", ID, enhancer="small-x4", env={"data_options": FACES, **found.arguments()}
     ).open()
     assert env.task.pretrained is not None
+
+
+def test_an_agent_goes_to_the_hub_and_comes_back(exported: PretrainedWeights, tmp_path: Path) -> None:
+    code = """
+import gymnasium as gym
+from agents.reinforce import RecurrentReinforce
+agent = RecurrentReinforce.from_pretrained("someone/small-x4")
+print(agent.num_timesteps, sum(int((p.half().float() == p).all()) for p in agent.policy.parameters()))
+"""
+    with serve_hub() as hub:
+        push_to_hub(exported, "someone/small-x4", token=hub.token, endpoint=hub.endpoint)
+        assert set(hub.repositories["someone/small-x4"]) == {p.name for p in exported.folder.iterdir()}
+        where = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | where, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    agent = RecurrentReinforce.from_pretrained(exported)
+    assert done.stdout.split() == [str(agent.num_timesteps), str(len(list(agent.policy.parameters())))]

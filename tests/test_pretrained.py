@@ -170,7 +170,7 @@ def test_an_environment_enhances_with_the_weights_of_its_task_and_says_so(
     task = env.unwrapped.task
     said = [record.getMessage() for record in caplog.records]
     assert said == [
-        "facehall: enhancing with small-x4, trained for synthetic x4, aligned, 32x32 RGB, patches 12x9 "
+        "enhancing with small-x4, trained for synthetic x4, aligned, 32x32 RGB, patches 12x9 "
         f"({place / 'small-x4'})"
     ]
     assert task.pretrained.name == "small-x4"
@@ -257,8 +257,13 @@ def agent_for(env: Any, **more: Any) -> RecurrentReinforce:
     return RecurrentReinforce("RecurrentPolicy", env, **(SMALL_AGENT | more))
 
 
-def test_an_agent_that_trains_its_enhancer_starts_anew_unless_it_was_asked_for(place: Path) -> None:
-    fresh = agent_for(gym.make(ID, **TASK))
+def test_an_agent_that_trains_its_enhancer_starts_anew_unless_it_was_asked_for(
+    place: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facehall_env.messages._SAID", set())
+    with caplog.at_level(logging.INFO, "facehall_env"):
+        fresh = agent_for(gym.make(ID, **TASK))
+    assert "trains a new enhancer instead of small-x4" in caplog.text
     assert isinstance(fresh.enhancer, LocalEnhancementNetwork)
     assert bias(fresh.enhancer) == 0.0
     assert fresh.task.core.enhancer is fresh.enhancer
@@ -267,6 +272,7 @@ def test_an_agent_that_trains_its_enhancer_starts_anew_unless_it_was_asked_for(p
     assert bias(going_on.enhancer) == pytest.approx(0.1, rel=1e-3)
     frozen = agent_for(gym.make(ID, **TASK), coupling="frozen")
     assert bias(frozen.enhancer) == pytest.approx(0.1, rel=1e-3)
+    assert caplog.text.count("a new enhancer") == 1
 
 
 def test_the_default_gives_way_to_a_loaded_agents_enhancer(place: Path, tmp_path: Path) -> None:
