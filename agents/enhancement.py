@@ -191,7 +191,7 @@ class EnhancerTrainer:
             return
         decay = min(self.ema, (1.0 + self._averaged) / (10.0 + self._averaged))
         averages, weights = list(self.enhancer.parameters()), list(self.learner.parameters())
-        get_ema_multi_avg_fn(decay)(averages, weights, self._averaged)
+        get_ema_multi_avg_fn(decay)(averages, weights, self._averaged)  # type: ignore[no-untyped-call]
         for kept, buffer in zip(self.enhancer.buffers(), self.learner.buffers(), strict=True):
             kept.copy_(buffer)
         self._averaged += 1

@@ -370,10 +370,12 @@ def enhancer_config(values: Mapping[str, Any]) -> EnhancerConfig:
         TypeError: If a field is unknown.
         ValueError: If a field is out of range.
     """
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    if fields.get("prior") is not None:
-        fields["prior"] = PriorConfig(**fields["prior"])
-    return EnhancerConfig(**fields)
+    known: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    if known.get("prior") is not None:
+        known["prior"] = PriorConfig(**known["prior"])
+    return EnhancerConfig(**known)
 
 
 def load_enhancer(path: str | Path) -> LocalEnhancementNetwork:
