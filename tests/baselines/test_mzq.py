@@ -26,6 +26,7 @@ SHAPES = [
     (Degradation(3, 32, 32, 4), {"patch_size": 6, "overlap": 4}),
     (Degradation(1, 40, 30, 5), {"patch_size": 3, "overlap": 1}),  # the last column snaps to the edge
     (Degradation(3, 16, 24, 8), {"patch_size": 2, "overlap": 0}),
+    (Degradation(3, 16, 24, 8), {"patch_size": 2, "overlap": 0, "share_channels": True}),
 ]
 
 
@@ -125,14 +126,14 @@ def test_settings_out_of_range_are_named(settings: dict, named: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("scale", "golden"), [(8, 25.636), (4, 31.547)])
 def test_golden_numbers_on_lfw(lfw_root, scale: int, golden: float) -> None:
-    """Measured by other code, which may treat channels otherwise: it lies 0.05 dB below this one at x8."""
+    """Those of one map for all channels; the channels as one vector are 0.05 dB better at x8."""
     train = load_dataset("lfw", root=lfw_root, split="trainval")
     test = load_dataset("lfw", root=lfw_root, split="test")
     assert len(train) == 9525
-    method = MZQ(Degradation.of(train, scale)).fit(train)
+    method = MZQ(Degradation.of(train, scale), share_channels=True).fit(train)
     values = []
     for start in range(0, len(test), 64):
         faces = face_batch(test, range(start, min(len(test), start + 64)))
         small = method.resampler.shrink(faces.float() / 255)
         values.append(psnr(method.hallucinate(small), faces))
-    assert torch.cat(values).mean().item() == pytest.approx(golden, abs=0.06)
+    assert torch.cat(values).mean().item() == pytest.approx(golden, abs=0.005)
