@@ -117,7 +117,7 @@ class CoreAlgorithm(BaseAlgorithm):
             self.n_envs = 1
         self.set_random_seed(self.seed)
         self.policy = make_policy(config).to(self.device)
-        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.lr_schedule(1.0))
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.lr_schedule(1.0), fused=True)
         self.generator = torch.Generator(self.device).manual_seed(self.seed)
         self.acting_generator = torch.Generator(self.device).manual_seed(self.seed)
         self.order_generator = torch.Generator().manual_seed(self.seed)

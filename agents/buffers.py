@@ -102,19 +102,24 @@ class EpisodeBuffer:
             step = torch.remainder(chosen, self.horizon)
             location = self.locations[step, row]
             window = geometry.window(location)
-            picture = self.pictures[step, row].float()
-            target = self.high_resolution[row].float() / 127.5 - 1.0
-            initial = self.pictures[0, row].float() if initial_patch else None
-            prior = None if self.prior is None else self.prior[row].float()
+            inside = geometry.inside(window)
+            # Cut out first, converted afterwards: the patches are a sixth of the pictures
+            levels, pictures = self.high_resolution[row], self.pictures[step, row]
+            target = geometry.trim(_cut(geometry, levels, window) / 127.5 - 1.0, inside)
             inputs = EnhancerInput(
-                geometry.crop(geometry.to_canvas(picture), window),
-                picture,
+                _cut(geometry, pictures, window),
+                pictures.float(),
                 geometry.centres(location),
-                None if initial is None else geometry.crop(geometry.to_canvas(initial), window),
-                None if prior is None else geometry.crop(geometry.to_canvas(prior), window),
+                _cut(geometry, self.pictures[0, row], window) if initial_patch else None,
+                None if self.prior is None else _cut(geometry, self.prior[row], window),
             )
-            yield inputs, geometry.crop(geometry.to_canvas(target), window), geometry.inside(window)
+            yield inputs, target, inside
 
     def pixels(self, geometry: PatchGeometry) -> Tensor:
         """How many pixels inside the pictures the enhanced patches had, T*N patches together; a scalar."""
         return geometry.inside(geometry.window(self.locations.flatten())).sum()
+
+
+def _cut(geometry: PatchGeometry, pictures: Tensor, window: Tensor) -> Tensor:
+    """The patches of pictures of any type, float32."""
+    return geometry.crop(geometry.to_canvas(pictures), window).float()

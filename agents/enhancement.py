@@ -90,7 +90,8 @@ class EnhancerTrainer:
         self.max_grad_norm = max_grad_norm
         self.learner = copy.deepcopy(enhancer) if ema else enhancer
         self._averaged = 0  # updates that the enhancer is the average of
-        self.optimizer = torch.optim.Adam(self.learner.parameters(), lr=learning_rate, betas=betas)
+        parameters = self.learner.parameters()
+        self.optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=betas, fused=True)
 
     def step(self, error: ErrorSum) -> EnhancerUpdate:
         """One update from the error of a batch; its loss is the mean over the batches of all processes."""

@@ -411,7 +411,8 @@ class RecurrentPolicyNetwork(PolicyNetwork):
         logits, _, memory = self._run(
             picture[None], state.visits[None], state.last[None], (state.hidden, state.cell)
         )
-        return logits[0], state._replace(hidden=memory[0], cell=memory[1])
+        hidden, cell = (part.to(state.hidden.dtype) for part in memory)  # autocast may have rounded them
+        return logits[0], state._replace(hidden=hidden, cell=cell)
 
     def remember(self, state: PolicyState, choice: Tensor) -> PolicyState:
         """The memory after a place was chosen, int64, (N,)."""

@@ -24,7 +24,7 @@ from agents.presets import preset_arguments
 from agents.rollout import PolicyAgent, describe, walk
 from agents.scripted import ErrorMap, OracleCriterion
 from agents.state import load_training_state, training_state
-from facehall_env.core import Reward
+from facehall_env.core import Precision, Reward, autocast
 from facehall_env.enhancer import Enhancer, IdentityEnhancer
 from facehall_env.messages import say
 from facehall_env.task import FaceTask, named_enhancer
@@ -85,6 +85,8 @@ class RecurrentReinforce(CoreAlgorithm):
             `agents.enhancement.EnhancerTrainer`).
         backprop_through_image: Let the enhancer's gradient flow through the pasted pictures of the episode.
         flip: Mirror training faces at random.
+        policy_precision: ``"bfloat16"`` runs the policy under autocast while it learns (rollouts, updates,
+            warm start); it acts and is measured in single precision all the same.
         policy_kwargs: Fields of `PolicyConfig`.
         stats_window_size: As in Stable-Baselines3.
         tensorboard_log: As in Stable-Baselines3.
@@ -132,6 +134,7 @@ class RecurrentReinforce(CoreAlgorithm):
         "enhancer_ema",
         "backprop_through_image",
         "flip",
+        "policy_precision",
         "seed",
     )
 
@@ -164,6 +167,7 @@ class RecurrentReinforce(CoreAlgorithm):
         enhancer_ema: float = 0.0,
         backprop_through_image: bool = False,
         flip: bool = True,
+        policy_precision: Precision = "float32",
         policy_kwargs: dict[str, Any] | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
@@ -178,6 +182,7 @@ class RecurrentReinforce(CoreAlgorithm):
             ("baseline", baseline, Baseline),
             ("coupling", coupling, Coupling),
             ("oracle", oracle, OracleCriterion),
+            ("policy_precision", policy_precision, Precision),
         ):
             if value not in get_args(kind):
                 raise ValueError(f"{name} is {value!r}, but it must be one of {', '.join(get_args(kind))}")
@@ -228,6 +233,7 @@ class RecurrentReinforce(CoreAlgorithm):
         self.enhancer_updates, self.enhancer_batch_size = enhancer_updates, enhancer_batch_size
         self.enhancer_ema, self.backprop_through_image = enhancer_ema, backprop_through_image
         self.flip = flip
+        self.policy_precision: Precision = policy_precision
         self.imitated = 0
         self.enhancer_trainer: EnhancerTrainer | None = None
         self._positions = {"faces": {"seen": 0}, "imitation_batches": {"seen": 0}}
@@ -310,7 +316,13 @@ class RecurrentReinforce(CoreAlgorithm):
             return callback.on_step()
 
         faces = self.faces.next().repeat_interleave(self.n_rollouts, dim=0)
-        explorer = PolicyAgent(self.policy, generator=self.generator, training=True, ranks=self.ranks)
+        explorer = PolicyAgent(
+            self.policy,
+            generator=self.generator,
+            training=True,
+            precision=self.policy_precision,
+            ranks=self.ranks,
+        )
         if not walk(self.core, explorer, faces, buffer=self.buffer, after_step=after_step):
             return False
         self.choices = torch.stack(explorer.chosen)
@@ -339,9 +351,7 @@ class RecurrentReinforce(CoreAlgorithm):
         entropy_sum, value_loss_sum = torch.zeros(2, device=self.device)
         for rows in self._passes(self.buffer.rows):
             with mode(self.policy, training=True):
-                parameters, values = self.policy.evaluate(
-                    self.buffer.pictures[:, rows].float(), choices[:, rows]
-                )
+                parameters, values = self._evaluate(self.buffer.pictures[:, rows], choices[:, rows])
             log_prob, entropy = self.policy.log_prob_and_entropy(parameters, choices[:, rows])
             advantage = advantages[:, rows] / unit
             value_loss = torch.zeros_like(advantage)
@@ -379,6 +389,12 @@ class RecurrentReinforce(CoreAlgorithm):
         )
         self.logger.record("enhancer/loss", float(torch.stack([report.loss for report in reports]).mean()))
         self.logger.record("enhancer/gradient_norm", float(reports[-1].gradient_norm))
+
+    def _evaluate(self, pictures: Tensor, choices: Tensor) -> tuple[Tensor, Tensor]:
+        """`PolicyNetwork.evaluate` in the precision of learning, from stored pictures; float32."""
+        with autocast(self.device, self.policy_precision):
+            parameters, values = self.policy.evaluate(pictures.float(), choices)
+        return parameters.float(), values.float()
 
     def _baseline(self, returns: Tensor) -> Tensor:
         """What the returns (T, N) are compared with; (T, N)."""
@@ -444,7 +460,9 @@ class RecurrentReinforce(CoreAlgorithm):
         """
         self._require_places()
         demonstration = Demonstration(
-            PolicyAgent(self.policy, generator=self.generator, ranks=self.ranks),
+            PolicyAgent(
+                self.policy, generator=self.generator, precision=self.policy_precision, ranks=self.ranks
+            ),
             ErrorMap(self.oracle),
             temperature=self.imitation_temperature,
             oracle_share=1.0 - self.imitated / max(1, self.imitation_updates),
@@ -464,7 +482,7 @@ class RecurrentReinforce(CoreAlgorithm):
                 self.optimizer.zero_grad(set_to_none=True)
                 loss = torch.zeros((), device=self.device)
                 if len(rows):
-                    logits, _ = self.policy.evaluate(buffer.pictures[:, rows].float(), places[:, rows])
+                    logits, _ = self._evaluate(buffer.pictures[:, rows], places[:, rows])
                     loss = imitation_loss(logits, targets[:, rows]) * (len(rows) / len(batch))
                     loss.backward()  # type: ignore[no-untyped-call]
                 self._step()

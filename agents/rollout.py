@@ -11,7 +11,7 @@ from agents.buffers import EpisodeBuffer
 from agents.distributed import ALONE, Ranks
 from agents.policies import PolicyNetwork, mode
 from agents.scripted import CoreAgent
-from facehall_env.core import HallucinationCore
+from facehall_env.core import HallucinationCore, Precision, autocast
 
 
 class PolicyAgent:
@@ -26,6 +26,7 @@ class PolicyAgent:
         deterministic: Make the most likely choice (argmax) instead of drawing one.
         generator: Of the draws, on the network's device.
         training: Normalise by the statistics of the batch, where the network does that in training.
+        precision: ``"bfloat16"`` runs the network under autocast.
         ranks: The processes that share the episodes.
     """
 
@@ -36,9 +37,10 @@ class PolicyAgent:
         deterministic: bool = False,
         generator: torch.Generator | None = None,
         training: bool = False,
+        precision: Precision = "float32",
         ranks: Ranks = ALONE,
     ) -> None:
-        self.ranks = ranks
+        self.ranks, self.precision = ranks, precision
         self.network, self.deterministic, self.generator = network, deterministic, generator
         self.training = training
         self.chosen: list[Tensor] = []
@@ -56,9 +58,9 @@ class PolicyAgent:
     @torch.no_grad()
     def choose(self, core: HallucinationCore) -> Tensor:
         """Look at the current pictures and make a choice for each, (N, ...): a place of the grid, say."""
-        with mode(self.network, training=self.training):
+        with mode(self.network, training=self.training), autocast(core.device, self.precision):
             parameters, self.state = self.network.step(core.current, self.state)
-        self.parameters = parameters
+        self.parameters = parameters = parameters.float()
         return self.network.choose(
             parameters, deterministic=self.deterministic, generator=self.generator, ranks=self.ranks
         )
@@ -120,15 +122,17 @@ def walk(
     agent.begin(core)
     if buffer is not None:
         buffer.begin(core)
-    while not core.terminated:
-        picture = core.current if buffer is not None else None
-        location = agent.select(core)
-        t = core.t
-        reward = core.step(location)
-        if buffer is not None and picture is not None:
-            buffer.record(t, picture, location, reward)
-        if after_step is not None and not after_step():
-            return False
+    # Autocast keeps the weights that it rounded until its outermost block ends: this one, and not the steps'
+    with autocast(core.device, "float32"):
+        while not core.terminated:
+            picture = core.current if buffer is not None else None
+            location = agent.select(core)
+            t = core.t
+            reward = core.step(location)
+            if buffer is not None and picture is not None:
+                buffer.record(t, picture, location, reward)
+            if after_step is not None and not after_step():
+                return False
     if buffer is not None:
         buffer.end(core)
     return True

@@ -277,12 +277,9 @@ class HallucinationCore:
         """The same on a canvas; made when it is first asked for, once an episode."""
         network = getattr(self.enhancer, "prior", None)
         if network is not None and self._prior_canvas is None:
-            with torch.no_grad(), self._autocast():
+            with torch.no_grad(), autocast(self.device, self.precision):
                 self._prior_canvas = self.geometry.to_canvas(network(self.low_resolution))
         return self._prior_canvas
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     @property
     def current(self) -> Tensor:
@@ -348,7 +345,7 @@ class HallucinationCore:
         Raises:
             ValueError: If the enhancer returns patches of another shape.
         """
-        with self._autocast():
+        with autocast(self.device, self.precision):
             enhanced = self.enhancer(inputs)
         if enhanced.shape != inputs.patch.shape:
             raise ValueError(
@@ -510,6 +507,11 @@ class HallucinationCore:
         if self._high_resolution is not None:
             pictures["high_resolution"] = self._high_resolution.permute(0, 2, 3, 1).contiguous()
         return pictures
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """A block in which a device computes in this precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def _squared_error(picture: Tensor, target: Tensor) -> Tensor:
