@@ -1,4 +1,7 @@
-"""Measure a run (``python evaluate.py measure --run runs/demo``), watch it, or make the paper's tables."""
+"""Measure a run (``python evaluate.py measure --run runs/demo``), watch it, or make the paper's tables.
+
+Several processes share a measurement under ``torchrun``, on one machine or on several.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 
 from jsonargparse import auto_cli
 
+from agents.distributed import join, leave
 from agents.divergence import DivergenceError
 from agents.evaluation import Method
 from agents.measurement import Measurement, measure_baseline, measure_bicubic
@@ -33,6 +37,7 @@ def measure(
     seed: int | None = None,
     again: bool = False,
     root: str | None = None,
+    self_ensemble: bool = False,
     progress_bar: bool = True,
 ) -> None:
     """Measure bicubic, the scripted agents and the trained one; write records, a table and pictures.
@@ -49,16 +54,29 @@ def measure(
         seed: Of the random locations; by default that of the training.
         again: Also measure what the records file has of this run already.
         root: Where the pictures lie, if elsewhere than in training.
+        self_ensemble: Also hallucinate the mirrored face, mirror the result back and take the mean; the
+            records' mode then ends in "mirror".
         progress_bar: Show one.
     """
+    ranks = join()
     measurement = Measurement(
-        run, split, records=records, root=root, batch_size=batch_size, limit=limit, seed=seed
+        run,
+        split,
+        records=records,
+        root=root,
+        batch_size=batch_size,
+        limit=limit,
+        seed=seed,
+        self_ensemble=self_ensemble,
+        ranks=ranks,
     )
     for protocol in protocols or (measurement.trained_protocol,):
         measurement.measure(protocol, methods, faces=faces, again=again, progress_bar=progress_bar)
-        print(measurement.table(protocol).markdown())
-        print(f"pictures: {measurement.picture_path(protocol)}")
-    print(f"records: {measurement.records_path}")
+        if ranks.first:
+            print(measurement.table(protocol).markdown())
+            print(f"pictures: {measurement.picture_path(protocol)}")
+    if ranks.first:
+        print(f"records: {measurement.records_path}")
 
 
 def bicubic(
@@ -83,10 +101,15 @@ def bicubic(
         limit: Measure only the first faces of the split.
         progress_bar: Show one.
     """
+    ranks = join()
     faces = load_dataset(dataset, root=root, split=split)
     for scale in scales:
         for protocol in protocols:
-            measure_bicubic(faces, split, scale, protocol, records, limit=limit, progress_bar=progress_bar)
+            measure_bicubic(
+                faces, split, scale, protocol, records, limit=limit, progress_bar=progress_bar, ranks=ranks
+            )
+    if not ranks.first:
+        return
     print(make_table(load_records(records), split=split).markdown())
 
 
@@ -117,6 +140,7 @@ def baseline(
         device: Where to compute.
         progress_bar: Show one.
     """
+    ranks = join()
     path = measure_baseline(
         run,
         protocol,
@@ -128,7 +152,10 @@ def baseline(
         again=again,
         device=device,
         progress_bar=progress_bar,
+        ranks=ranks,
     )
+    if not ranks.first:
+        return
     print(make_table(load_records(path), split=split).markdown())
     print(f"records: {path}")
 
@@ -259,6 +286,8 @@ def main() -> int:
     except (ValueError, FileNotFoundError, DivergenceError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2
+    finally:
+        leave()
     return 0
 
 

@@ -70,6 +70,9 @@ class Validation(BaseCallback):
         pictures: How many faces are drawn.
         measured: Called with the mean gain in dB after every measurement of the agent.
         ranks: The processes that share the run, and the faces.
+
+    Raises:
+        ValueError: If there are fewer faces than processes.
     """
 
     def __init__(
@@ -87,6 +90,11 @@ class Validation(BaseCallback):
         self.measured, self.ranks = measured, ranks
         self.core, self.every, self.pictures = core.replica(reward="terminal"), every, pictures
         chosen = evenly_spread(len(dataset), faces)
+        if len(chosen) < ranks.size:
+            raise ValueError(
+                f"{len(chosen)} validation faces are fewer than the {ranks.size} processes that share them: "
+                "set run.validation_faces to more, or to 0"
+            )
         self.faces = face_batch(dataset, chosen[ranks.rank :: ranks.size])
 
     def _on_rollout_start(self) -> None:

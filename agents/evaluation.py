@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from agents.baselines.contract import Hallucinator
+from agents.distributed import ALONE, Ranks
 from agents.faces import face_batch
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent, Recorder, distinct_places, walk
@@ -46,7 +47,7 @@ class Measured:
     Attributes:
         columns: One value an image: index, id (see `published_id`), psnr, psnr_y, ssim, fsim, and of agents
             coverage and distinct_places.
-        seconds_per_image: Wall-clock time of an image, without reading and measuring it.
+        seconds_per_image: Wall-clock time of an image on one process, without reading and measuring it.
         pictures: The results for the faces that were asked for, uint8, (n, H, W, C).
     """
 
@@ -93,9 +94,14 @@ def measure_split(
     batch_size: int = 64,
     limit: int | None = None,
     keep: Sequence[int] = (),
+    self_ensemble: bool = False,
     progress: str | None = None,
+    ranks: Ranks = ALONE,
 ) -> Measured:
     """Run one episode a face, every face once, and measure I_T.
+
+    The draws of a batch come from the chooser's seed and the batch's first face, and processes take whole
+    batches, so several of them find the very values that one does.
 
     Args:
         core: Where the episodes run, with the enhancer to be measured.
@@ -104,23 +110,36 @@ def measure_split(
         batch_size: Faces side by side.
         limit: Only the first faces.
         keep: Indices of the faces whose pictures are kept.
+        self_ensemble: Run a second episode on the mirrored face, mirror its result back and take the mean of
+            both pictures; also of their coverages and numbers of places.
         progress: Text of a progress bar; None for none.
+        ranks: The processes that share the faces.
 
     Returns:
-        The values of every image.
+        The values of every image, in all processes.
     """
+    generator: torch.Generator | None = getattr(chooser, "generator", None)
+    seed = 0 if generator is None else generator.initial_seed()
 
-    def run(faces: Tensor) -> tuple[Tensor, dict[str, list[Any]]]:
+    def run(faces: Tensor, first: int) -> tuple[Tensor, dict[str, list[Any]]]:
         if chooser is None:
             core.reset(faces)
             return to_unit(core.current), {}
+        if generator is not None:
+            generator.manual_seed(seed + first)
+        plain, looked = episodes(chooser, faces)
+        if self_ensemble:
+            mirrored, looked_there = episodes(chooser, faces.flip(3))
+            plain, looked = 0.5 * (plain + mirrored.flip(3)), 0.5 * (looked + looked_there)
+        return plain, dict(zip(("coverage", "distinct_places"), looked.tolist(), strict=True))
+
+    def episodes(chooser: CoreAgent, faces: Tensor) -> tuple[Tensor, Tensor]:
         recorder = Recorder(chooser)
         walk(core, recorder, faces)
         places = distinct_places(torch.stack(recorder.locations), core.shape[2])
-        looked = {"coverage": core.coverage.tolist(), "distinct_places": places.tolist()}
-        return to_unit(core.current), looked
+        return to_unit(core.current), torch.stack((core.coverage.double(), places.double()))
 
-    return _measure_answers(dataset, run, batch_size, limit, keep, progress)
+    return _measure_answers(dataset, run, batch_size, limit, keep, progress, ranks)
 
 
 def measure_hallucinator(
@@ -131,6 +150,7 @@ def measure_hallucinator(
     limit: int | None = None,
     keep: Sequence[int] = (),
     progress: str | None = None,
+    ranks: Ranks = ALONE,
 ) -> Measured:
     """Shrink every face, let the method enlarge it, and measure what comes out.
 
@@ -141,42 +161,47 @@ def measure_hallucinator(
         limit: Only the first faces.
         keep: Indices of the faces whose pictures are kept.
         progress: Text of a progress bar; None for none.
+        ranks: The processes that share the faces.
 
     Returns:
-        The values of every image.
+        The values of every image, in all processes.
     """
 
-    def run(faces: Tensor) -> tuple[Tensor, dict[str, list[Any]]]:
+    def run(faces: Tensor, first: int) -> tuple[Tensor, dict[str, list[Any]]]:
         high = faces.to(method.device, torch.float32) / 255.0
         return method.hallucinate(method.resampler.shrink(high)), {}
 
-    return _measure_answers(dataset, run, batch_size, limit, keep, progress)
+    return _measure_answers(dataset, run, batch_size, limit, keep, progress, ranks)
 
 
 def _measure_answers(
     dataset: FaceDataset,
-    run: Callable[[Tensor], tuple[Tensor, dict[str, list[Any]]]],
+    run: Callable[[Tensor, int], tuple[Tensor, dict[str, list[Any]]]],
     batch_size: int,
     limit: int | None,
     keep: Sequence[int],
     progress: str | None,
+    ranks: Ranks,
 ) -> Measured:
     """Measure what becomes of every face.
 
     Args:
         dataset: The split.
-        run: From faces, uint8, (N, C, H, W), to pictures in [0, 1] of the same shape, and further columns.
+        run: From faces, uint8, (N, C, H, W), and the index of the first, to pictures in [0, 1] of the same
+            shape, and further columns.
         batch_size: Faces side by side.
         limit: Only the first faces.
         keep: Indices of the faces whose pictures are kept.
         progress: Text of a progress bar; None for none.
+        ranks: The processes that share the batches.
     """
     size = min(len(dataset), limit or len(dataset))
+    shown: list[tuple[int, NDArray[np.uint8]]] = []
     result, seconds = Measured(), 0.0
-    for indices in _batches(size, batch_size, progress):
+    for indices in _batches(size, batch_size, progress if ranks.first else None, ranks):
         faces = face_batch(dataset, indices)
         started = time.perf_counter()
-        pictures, further = run(faces)
+        pictures, further = run(faces, indices[0])
         if pictures.device.type != "cpu":
             torch.accelerator.synchronize()
         seconds += time.perf_counter() - started
@@ -189,9 +214,23 @@ def _measure_answers(
         )
         if kept := [i for i in keep if i in indices]:
             rounded = to_uint8(2.0 * pictures[[i - indices[0] for i in kept]] - 1.0)
-            result.pictures += list(rounded.cpu().numpy())
-    result.seconds_per_image = seconds / size
-    return result
+            shown += zip(kept, rounded.cpu().numpy(), strict=True)
+    return _merged(ranks.gather((result.columns, seconds, shown)), size)
+
+
+def _merged(parts: list[tuple[dict[str, list[Any]], float, list[Any]]], size: int) -> Measured:
+    """What all processes measured, in the order of the faces."""
+    columns: dict[str, list[Any]] = {}
+    for part, _, _ in parts:
+        for name, column in part.items():
+            columns.setdefault(name, []).extend(column)
+    order = np.argsort(columns["index"])
+    pictures = sorted((picture for _, _, shown in parts for picture in shown), key=lambda shown: shown[0])
+    return Measured(
+        {name: [column[i] for i in order] for name, column in columns.items()},
+        sum(seconds for _, seconds, _ in parts) / size,
+        [picture for _, picture in pictures],
+    )
 
 
 def published_id(name: str) -> str:
@@ -203,10 +242,13 @@ def published_id(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
-def _batches(size: int, batch_size: int, progress: str | None) -> Iterator[range]:
-    with tqdm(total=size, desc=progress, unit="face", disable=progress is None, dynamic_ncols=True) as bar:
-        for start in range(0, size, batch_size):
-            indices = range(start, min(size, start + batch_size))
+def _batches(size: int, batch_size: int, progress: str | None, ranks: Ranks) -> Iterator[range]:
+    """This process's batches, dealt out in turn; as many faces in each as one process would have."""
+    batches = [range(start, min(size, start + batch_size)) for start in range(0, size, batch_size)]
+    own = batches[ranks.rank :: ranks.size]
+    total = sum(map(len, own))
+    with tqdm(total=total, desc=progress, unit="face", disable=progress is None, dynamic_ncols=True) as bar:
+        for indices in own:
             yield indices
             bar.update(len(indices))
 

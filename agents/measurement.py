@@ -16,6 +16,7 @@ from agents.baselines import Degradation, Hallucinator, hallucinator_class
 from agents.baselines.configuration import parse_file
 from agents.baselines.run import WEIGHTS
 from agents.configuration import Experiment, make_parser, read_experiment
+from agents.distributed import ALONE, Ranks
 from agents.evaluation import (
     METHODS,
     Measured,
@@ -69,6 +70,9 @@ class Measurement:
         batch_size: Faces side by side.
         limit: Only the first faces of the split.
         seed: Of random locations, and in the records; None: that of the training.
+        self_ensemble: Measure the agents on each face and its mirror image, see `measure_split`; the records'
+            mode says so.
+        ranks: The processes that share the faces; the first one writes.
 
     Raises:
         FileNotFoundError: If the folder holds no finished run.
@@ -84,7 +88,10 @@ class Measurement:
         batch_size: int = 64,
         limit: int | None = None,
         seed: int | None = None,
+        self_ensemble: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.self_ensemble, self.ranks = self_ensemble, ranks
         for name in ("config.yaml", "agent.zip"):
             if not (run / name).is_file():
                 raise FileNotFoundError(
@@ -156,9 +163,11 @@ class Measurement:
         grid: dict[str, list[NDArray[np.uint8]]] = {}
         for method in methods:
             record = self._blank(method, core, dataset, protocol)
-            path, known = self._pictures(record, protocol), self._known(record)
-            if known is not None and known.n == size and path.is_file() and not again:
-                grid[self._label(method)] = list(np.load(path))
+            path = self._pictures(record, protocol)
+            done = not again and path.is_file() and len(np.load(path, mmap_mode="r")) == len(keep)
+            if self.ranks.share(done and self._known(record, size)):
+                if self.ranks.first:
+                    grid[self._label(method)] = list(np.load(path))
                 continue
             measured = measure_split(
                 core,
@@ -167,13 +176,19 @@ class Measurement:
                 batch_size=self.batch_size,
                 limit=self.limit,
                 keep=keep,
+                self_ensemble=self.self_ensemble,
                 progress=f"{self._label(method)}, {protocol}" if progress_bar else None,
+                ranks=self.ranks,
             )
+            if not self.ranks.first:
+                continue
             write_measured(self.records_path, record, measured)
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, np.stack(measured.pictures))
             grid[self._label(method)] = measured.pictures
-        self._draw(core, dataset, keep, grid, protocol)
+        if self.ranks.first:
+            self._draw(core, dataset, keep, grid, protocol)
+        self.ranks.wait()
 
     def table(self, protocol: ProtocolName) -> Table:
         """The records of this split and protocol as a table."""
@@ -181,7 +196,7 @@ class Measurement:
 
     def picture_path(self, protocol: ProtocolName) -> Path:
         """Where the picture grid lies."""
-        return self.run / f"faces-{self.split}-{protocol}.png"
+        return self.run / f"faces-{self.split}-{protocol}{'-mirror' * self.self_ensemble}.png"
 
     def _blank(
         self, method: Method, core: HallucinationCore, dataset: FaceDataset, protocol: ProtocolName
@@ -190,11 +205,15 @@ class Measurement:
         record = blank_record(core, dataset, self.split, self.seed)
         if method in _NO_NETWORK:
             return record
-        sampled = method.endswith("_sampled")
+        mode = None
+        if method.startswith("attention_fh"):
+            mode = "sampled" if method.endswith("_sampled") else "argmax"
+        if self.self_ensemble:
+            mode = f"{mode}+mirror" if mode else "mirror"
         return replace(
             record,
             method=self._recorded(method),
-            mode="sampled" if sampled else "argmax" if method == "attention_fh" else None,
+            mode=mode,
             preset=self.run.name,
             precision=core.precision,
             budget=budget_in_words(self.run),
@@ -212,14 +231,14 @@ class Measurement:
             return _LABELS[method]
         return LABELS[name] + (" (sampled)" if method.endswith("_sampled") else "")
 
-    def _known(self, blank: Record) -> Record | None:
-        """The record of the same thing that was written before, if there is one."""
+    def _known(self, blank: Record, size: int) -> bool:
+        """Whether the record of the same thing on as many faces was written before."""
         if not self.records_path.is_file():
-            return None
-        for record in load_records(self.records_path):
-            if record.key == blank.key and record.budget == blank.budget:
-                return record
-        return None
+            return False
+        return any(
+            (record.key, record.budget, record.n) == (blank.key, blank.budget, size)
+            for record in load_records(self.records_path)
+        )
 
     def _pictures(self, record: Record, protocol: ProtocolName) -> Path:
         return self.run / "pictures" / f"{self.split}-{protocol}-{record.method}-{record.mode}.npy"
@@ -299,6 +318,7 @@ def measure_bicubic(
     *,
     limit: int | None = None,
     progress_bar: bool = True,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Measure I_0 itself, which needs no run; writes its record.
 
@@ -310,13 +330,16 @@ def measure_bicubic(
         records: The records file to update.
         limit: Only the first faces.
         progress_bar: Show one.
+        ranks: The processes that share the faces; the first one writes.
     """
     height, width, channels = dataset.shape
     # Nobody looks, so any patch will do that fits
     core = HallucinationCore((channels, height, width), scale, protocol=protocol, patch_size=(1, 1))
     progress = f"bicubic x{scale}, {protocol}" if progress_bar else None
-    measured = measure_split(core, dataset, None, limit=limit, progress=progress)
-    write_measured(records, blank_record(core, dataset, split, 0), measured)
+    measured = measure_split(core, dataset, None, limit=limit, progress=progress, ranks=ranks)
+    if ranks.first:
+        write_measured(records, blank_record(core, dataset, split, 0), measured)
+    ranks.wait()
 
 
 def measure_baseline(
@@ -331,6 +354,7 @@ def measure_baseline(
     again: bool = False,
     device: str = "auto",
     progress_bar: bool = True,
+    ranks: Ranks = ALONE,
 ) -> Path:
     """Measure a method that ``python -m agents.baselines`` trained; writes its records.
 
@@ -346,6 +370,7 @@ def measure_baseline(
         again: Also what the records file has already.
         device: Where to compute.
         progress_bar: Show one.
+        ranks: The processes that share the faces; the first one writes.
 
     Returns:
         The records file.
@@ -384,11 +409,14 @@ def measure_baseline(
         for blank in blanks
         if not any((old.key, old.budget, old.n) == (blank.key, blank.budget, size) for old in known)
     ]
+    missing = ranks.share(missing)
     if missing:  # all protocols shrink alike: one measurement serves those that are asked for
         progress = f"{method.name} x{experiment.scale}" if progress_bar else None
         measured = measure_hallucinator(
-            method, dataset, batch_size=batch_size, limit=limit, progress=progress
+            method, dataset, batch_size=batch_size, limit=limit, progress=progress, ranks=ranks
         )
-        for blank in missing:
-            write_measured(path, blank, measured)
+        if ranks.first:
+            for blank in missing:
+                write_measured(path, blank, measured)
+    ranks.wait()
     return path

@@ -17,7 +17,7 @@ import train_agent
 from agents.configuration import make_parser, read_experiment
 from agents.divergence import DivergenceError, LossWatch
 from agents.evaluation import published_id
-from agents.records import load_images, load_records
+from agents.records import load_images, load_records, make_table
 from agents.reinforce import RecurrentReinforce
 from agents.training import TrainingRun
 from facehall_env.datasets import load_dataset
@@ -339,6 +339,30 @@ def test_measuring_again_only_measures_what_is_missing(config: Path, tmp_path: P
     after = {record.method: record for record in load_records(run / "records.json")}
     assert after["bicubic"] == records[0]
     assert after["raster_scan"].n == 4
+
+
+def test_self_ensemble_is_recorded_apart(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    make_run(config, run).train()
+    for mirrored in (False, True):
+        evaluate.measure(
+            run,
+            limit=4,
+            faces=1,
+            methods=("bicubic", "raster_scan", "attention_fh"),
+            self_ensemble=mirrored,
+            progress_bar=False,
+        )
+    records = {(record.method, record.mode): record for record in load_records(run / "records.json")}
+    assert set(records) == {
+        ("bicubic", None),
+        ("raster_scan", None),
+        ("raster_scan", "mirror"),
+        ("attention_fh", "argmax"),
+        ("attention_fh", "argmax+mirror"),
+    }
+    assert records["attention_fh", "argmax"].psnr != records["attention_fh", "argmax+mirror"].psnr
+    assert "(argmax+mirror" in make_table(list(records.values())).markdown()
 
 
 def test_bicubic_needs_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,7 +70,8 @@ class Record:
     Attributes:
         method: Name of the method, for instance "bicubic" or "attention_fh"; `METHODS` has the usual ones.
         mode: How an agent that learnt its policy chose the locations ("argmax" or "sampled"); None for the
-            rest.
+            rest. With "+mirror" after it, or "mirror" alone for the rest, the picture is the mean over the
+            face and its mirror image (self-ensemble).
         dataset: Name of the data set, for instance "lfw-deepfunneled".
         split: "train", "val" or "test".
         scale: Up-scaling factor.

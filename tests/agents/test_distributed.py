@@ -1,6 +1,8 @@
 """Runs on several processes: what each takes of a batch, and that together they learn what one does."""
 
+import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+import evaluate
+from agents.callbacks import Validation
 from agents.distributed import ALONE, Ranks, join
 from agents.faces import FaceBatches
+from agents.records import load_images, load_records
 from agents.reinforce import RecurrentReinforce
+from facehall_env.core import HallucinationCore
 from tests.agents.toys import ToyFaces
 from tests.test_training import SMALL, make_run
 
@@ -57,6 +63,12 @@ def test_ranks_share_the_faces_of_a_batch() -> None:
         (lambda: Ranks(2, 2), "rank is 2, but it must be from 0 to 1"),
         (lambda: Ranks(0, 2).check("n_faces", 3), "n_faces is 3, which 2 processes cannot share evenly"),
         (lambda: FaceBatches(ToyFaces(), 3, ranks=Ranks(0, 2)), "batch_size is 3, which 2 processes"),
+        (
+            lambda: Validation(
+                HallucinationCore((3, 16, 12), 4, patch_size=(6, 5)), ToyFaces(), 1, ranks=Ranks(1, 2)
+            ),
+            "1 validation faces are fewer than the 2 processes",
+        ),
     ],
 )
 def test_what_cannot_be_shared_is_refused(make: object, message: str) -> None:
@@ -76,19 +88,22 @@ def test_one_process_has_nobody_to_wait_for() -> None:
     assert torch.equal(ALONE.mean(torch.ones(2)), torch.ones(2))
 
 
-def torchrun(config: Path, folder: Path, *more: str, processes: int = 2) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        str(processes),
-    ]
-    arguments = ["train_agent.py", "--config", str(config), "--run.folder", str(folder), *more]
+def torchrun(*arguments: str) -> str:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def train_on_two(config: Path, folder: Path, *more: str) -> None:
+    torchrun("train_agent.py", "--config", str(config), "--run.folder", str(folder), *more)
+
+
+def validated(folder: Path) -> list[float]:
+    with (folder / "progress.csv").open() as file:
+        gains = [row["validation/psnr_gain"] for row in csv.DictReader(file)]
+    return [float(gain) for gain in gains if gain]
 
 
 def learned(folder: Path) -> dict[str, torch.Tensor]:
@@ -121,13 +136,16 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, more: tuple[str, ...]
     config.write_text(SMALL)
     fixed = ("--run.select", "last", *more)
     make_run(config, tmp_path / "one", *fixed).train()
-    torchrun(config, tmp_path / "two", *fixed)
+    train_on_two(config, tmp_path / "two", *fixed)
     one, two = learned(tmp_path / "one"), learned(tmp_path / "two")
     assert one.keys() == two.keys()
     for name, value in one.items():
         torch.testing.assert_close(
             value, two[name], rtol=0.0, atol=1e-4, msg=lambda text, n=name: f"{n}: {text}"
         )
+    gains = validated(tmp_path / "one")
+    assert len(gains) > 2
+    assert validated(tmp_path / "two") == pytest.approx(gains, abs=1e-3)  # dB, of those weights
 
 
 @pytest.mark.slow
@@ -135,7 +153,45 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
     config = tmp_path / "small.yaml"
     config.write_text(SMALL)
     make_run(config, tmp_path / "whole", "--run.select", "last").train()
-    torchrun(config, tmp_path / "cut", "--run.select", "last", "--total_timesteps", "12")
+    train_on_two(config, tmp_path / "cut", "--run.select", "last", "--total_timesteps", "12")
     make_run(config, tmp_path / "cut", "--run.select", "last").train()
     for name, value in learned(tmp_path / "whole").items():
         torch.testing.assert_close(value, learned(tmp_path / "cut")[name], rtol=0.0, atol=1e-4)
+
+
+def test_two_processes_measure_what_one_does(tmp_path: Path) -> None:
+    """Bit for bit, the draws of sampled agents too: every process takes whole batches."""
+    config, one, two = tmp_path / "small.yaml", tmp_path / "one", tmp_path / "two"
+    config.write_text(SMALL)
+    make_run(config, one, "--total_timesteps", "12").train()
+    shutil.copytree(one, two)
+    evaluate.measure(one, batch_size=4, limit=11, faces=3, progress_bar=False)
+    command = (
+        "evaluate.py",
+        "measure",
+        "--run",
+        str(two),
+        "--batch_size",
+        "4",
+        "--limit",
+        "11",
+        "--faces",
+        "3",
+    )
+    said = torchrun(*command, "--progress_bar", "false")
+    assert said.count("records:") == 1  # the first process alone speaks and writes
+    alone, shared = load_records(one / "records.json"), load_records(two / "records.json")
+    assert len(alone) == len(shared) == 6
+    tables = sorted(path.name.replace(".one.", ".two.") for path in (one / "records").iterdir())
+    assert sorted(path.name for path in (two / "records").iterdir()) == tables
+    for path in (one / "records").iterdir():
+        found = load_images(two / "records" / path.name.replace(".one.", ".two."))
+        for name, column in load_images(path).items():
+            assert list(found[name]) == list(column), (path.name, name)
+    for record, other in zip(alone, shared, strict=True):
+        assert record.n == other.n == 11
+        assert (record.psnr, record.fsim, record.coverage) == (other.psnr, other.fsim, other.coverage)
+    picture = "faces-test-aligned.png"
+    assert (one / picture).read_bytes() == (two / picture).read_bytes()
+    torchrun(*command, "--progress_bar", "false")
+    assert load_records(two / "records.json") == shared  # nothing was missing, and all processes knew
