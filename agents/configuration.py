@@ -98,6 +98,7 @@ class PretrainingConfig:
         warmup: Updates of the linear rise.
         betas: Of Adam.
         flip: Mirror faces at random.
+        balance_people: Show every person equally often, however many pictures there are of them.
         ema: Decay of a running average of the weights, which is what this phase hands on; 0: none.
     """
 
@@ -109,6 +110,7 @@ class PretrainingConfig:
     warmup: int = 100
     betas: tuple[float, float] = (0.9, 0.999)
     flip: bool = True
+    balance_people: bool = False
     ema: float = 0.0
 
 

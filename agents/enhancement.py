@@ -105,7 +105,7 @@ class EnhancerTrainer:
         updates: int,
         batch_size: int,
         generator: torch.Generator,
-        accumulate: bool = False,
+        accumulate: int | None = 1,
         through_pictures: bool = False,
     ) -> list[EnhancerUpdate]:
         """Learn from the patches of collected episodes.
@@ -116,7 +116,8 @@ class EnhancerTrainer:
             updates: How many updates; fewer if the buffer holds no more batches.
             batch_size: Patches a batch, or episodes where gradients flow through the pictures.
             generator: Of the order, on the CPU.
-            accumulate: One update from the gradient of the mean over the whole buffer instead of one a batch.
+            accumulate: Batches an update, which follows the gradient of the mean over all their pixels; None:
+                one update from the whole buffer.
             through_pictures: Play the episodes again and let the gradient flow through the pasted pictures.
 
         Returns:
@@ -127,9 +128,16 @@ class EnhancerTrainer:
         else:
             errors = self._patch_errors(core, buffer, batch_size, generator)
         with self.learning(core):
-            if accumulate:
+            if accumulate is None:
                 return [self._accumulate(errors, buffer.pixels(core.geometry) * core.shape[0])]
-            return [self.step(error) for error in itertools.islice(errors, updates)]
+            if accumulate == 1:
+                return [self.step(error) for error in itertools.islice(errors, updates)]
+            reports: list[EnhancerUpdate] = []
+            while len(reports) < updates and (first := next(errors, None)) is not None:
+                reports.append(
+                    self._follow(itertools.chain((first,), itertools.islice(errors, accumulate - 1)))
+                )
+            return reports
 
     @contextmanager
     def learning(self, core: HallucinationCore) -> Iterator[None]:
@@ -171,6 +179,21 @@ class EnhancerTrainer:
             )
             yield squared_error(enhanced, target, inside)
 
+    def _follow(self, errors: Iterator[ErrorSum]) -> EnhancerUpdate:
+        """One update from the gradient of the mean over batches whose sizes are not known before."""
+        self.optimizer.zero_grad(set_to_none=True)
+        device = next(self.learner.parameters()).device
+        total, values = torch.zeros(2, device=device)
+        for error in errors:
+            error.total.backward()  # type: ignore[no-untyped-call]
+            total += error.total.detach()
+            values += error.values
+        everywhere = self.ranks.sum(values)
+        for parameter in self.learner.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= everywhere
+        return self._update(total / everywhere)
+
     def _accumulate(self, errors: Iterator[ErrorSum], values: Tensor) -> EnhancerUpdate:
         """One update from the gradient of the mean over `values` values here and those of the others."""
         self.optimizer.zero_grad(set_to_none=True)
@@ -180,6 +203,10 @@ class EnhancerTrainer:
             share = error.total / everywhere
             share.backward()  # type: ignore[no-untyped-call]
             loss += share.detach()
+        return self._update(loss)
+
+    def _update(self, loss: Tensor) -> EnhancerUpdate:
+        """Clip the gradient, that of all processes, and follow it; `loss` is this process's part."""
         self.ranks.sum_gradients(self.learner.parameters())
         norm = nn.utils.clip_grad_norm_(self.learner.parameters(), self.max_grad_norm)
         self.optimizer.step()

@@ -27,10 +27,14 @@ class FaceBatches:
         shift: Move each face by up to so many pixels up or down and left or right, all equally likely; its
             edge is repeated. Where faces are few, other averages of the same face are as good as another
             face.
+        balance_people: An epoch shows one picture of every person instead of all pictures; who has n of them
+            shows each once in n epochs. (In LFW's training set a few people have a large part of the
+            pictures.)
         ranks: The processes that share the batches; each reads only its own part of every batch.
 
     Raises:
-        ValueError: If the data set is empty, or the batch size not positive or not to be shared evenly.
+        ValueError: If the data set is empty, or the batch size not positive or not to be shared evenly, or
+            the data set does not know who is who.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class FaceBatches:
         seed: int = 0,
         flip: bool = False,
         shift: int = 0,
+        balance_people: bool = False,
         ranks: Ranks = ALONE,
     ) -> None:
         if len(dataset) == 0:
@@ -52,6 +57,8 @@ class FaceBatches:
         self._own = ranks.check("batch_size", batch_size)
         self._first = ranks.rank * self._own
         self.seen = 0
+        self._people = people_of(dataset) if balance_people else None
+        self._length = len(dataset) if self._people is None else len(self._people)
         self._epoch = -1
         self._order: np.ndarray[Any, np.dtype[np.int64]] = np.empty(0, np.int64)
 
@@ -63,11 +70,12 @@ class FaceBatches:
         return torch.from_numpy(faces).permute(0, 3, 1, 2).contiguous()
 
     def _face(self, position: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        epoch, place = divmod(position, len(self.dataset))
+        epoch, place = divmod(position, self._length)
         if epoch != self._epoch:
-            self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.dataset))
+            self._order = np.random.default_rng((self.seed, epoch)).permutation(self._length)
             self._epoch = epoch
-        face = self.dataset[int(self._order[place])]
+        index = int(self._order[place])
+        face = self.dataset[index if self._people is None else self._picture(index, epoch)]
         rng = np.random.default_rng((self.seed, epoch, place))
         if self.flip and rng.random() < 0.5:
             face = face[:, ::-1]
@@ -78,6 +86,14 @@ class FaceBatches:
             face = np.pad(face, (margin, margin, (0, 0)), "edge")[top : top + height, left : left + width]
         return face
 
+    def _picture(self, person: int, epoch: int) -> int:
+        """Which picture of a person an epoch shows."""
+        assert self._people is not None
+        pictures = self._people[person]
+        turn, place = divmod(epoch, len(pictures))
+        order = np.random.default_rng((self.seed, 1, turn, person)).permutation(len(pictures))
+        return pictures[int(order[place])]
+
     def state_dict(self) -> dict[str, int]:
         """How many faces have been handed out, to all processes together."""
         return {"seen": self.seen}
@@ -85,6 +101,24 @@ class FaceBatches:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on where another stream of the same data, size and seed stopped."""
         self.seen = state["seen"]
+
+
+def people_of(dataset: FaceDataset) -> list[list[int]]:
+    """The indices of every person's pictures, people in the order of their first pictures.
+
+    Raises:
+        ValueError: If the data set does not know who is who.
+    """
+    identity = getattr(dataset, "identity", None)
+    if identity is None:
+        raise ValueError(
+            f"balance_people is set, but {dataset.name!r} does not say who is on its pictures (LFW does): "
+            "set it to false"
+        )
+    people: dict[str, list[int]] = {}
+    for index in range(len(dataset)):
+        people.setdefault(identity(index), []).append(index)
+    return list(people.values())
 
 
 def evenly_spread(size: int, count: int) -> list[int]:

@@ -100,7 +100,12 @@ class TrainingRun:
             ranks=self.ranks,
         )
         faces = FaceBatches(
-            self.task.dataset, settings.batch_size, seed=run.seed, flip=settings.flip, ranks=self.ranks
+            self.task.dataset,
+            settings.batch_size,
+            seed=run.seed,
+            flip=settings.flip,
+            balance_people=settings.balance_people,
+            ranks=self.ranks,
         )
         pretraining = Pretraining(
             self.task.core.replica(

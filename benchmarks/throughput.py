@@ -28,6 +28,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", choices=[*PRESETS], default="full")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
+    parser.add_argument("--policy-precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--rows-per-pass", type=int, default=8)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--faces", type=int, default=8)
     parser.add_argument("--rollouts", type=int, default=4)
@@ -51,6 +53,8 @@ def main() -> None:
         n_rollouts=options.rollouts,
         imitation_updates=0,
         enhancer_updates=options.updates,
+        rows_per_pass=options.rows_per_pass,
+        policy_precision=options.policy_precision,
         seed=0,
     )
     agent.set_logger(Logger(None, []))
@@ -101,7 +105,8 @@ def main() -> None:
     seconds["iteration"] = [sum(parts) for parts in zip(*(seconds[name] for name in phases), strict=True)]
     seconds["bare"] = [sum(parts) for parts in zip(*(seconds[name] for name in bare), strict=True)]
     write(
-        f"throughput-{options.preset}-{options.precision}-{torch.device(options.device).type}",
+        f"throughput-{options.preset}-{options.precision}-{torch.device(options.device).type}"
+        + "-policy-bfloat16" * (options.policy_precision == "bfloat16"),
         {
             "iteration_of_bare": round(ratio(seconds, "bare", "iteration"), 3),
             "rollout_of_bare": round(ratio(seconds, "bare_forward", "rollout"), 3),
@@ -111,6 +116,8 @@ def main() -> None:
                 for name in (*phases, "iteration")
             },
             "rows": rows,
+            "rows_per_pass": options.rows_per_pass,
+            "policy_precision": options.policy_precision,
             "horizon": options.horizon,
             "enhancer_updates": len(batches),
             "enhancer_batch_size": size,

@@ -69,7 +69,7 @@ def test_a_joint_update_follows_the_mean_over_all_pixels(batch_size: int, throug
         buffer,
         updates=7,
         batch_size=batch_size,
-        accumulate=True,
+        accumulate=None,
         through_pictures=through_pictures,
         generator=torch.Generator().manual_seed(0),
     )
@@ -309,3 +309,69 @@ def test_shifted_faces_are_moved_whole_and_their_edges_repeated() -> None:
     assert len(set(found)) > 10
     with pytest.raises(ValueError, match="shift is -1"):
         FaceBatches(faces, 3, shift=-1)
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_accumulated_batches_are_one_larger_batch(through: bool) -> None:
+    gradients, norms = [], []
+    for batch_size, accumulate in ((1, 3), (3, 1)):
+        core, buffer = collected(toy_enhancer(seed=3))
+        trainer = EnhancerTrainer(core.enhancer, max_grad_norm=1e9)
+        reports = trainer.fit(
+            core,
+            buffer,
+            updates=1,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            through_pictures=through,
+            generator=torch.Generator().manual_seed(0),
+        )
+        gradients.append(gradient(core.enhancer))
+        norms.append([(float(report.loss), float(report.gradient_norm)) for report in reports])
+    assert len(norms[0]) == 1
+    assert norms[0][0] == pytest.approx(norms[1][0], rel=1e-4)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+
+
+def test_accumulation_goes_as_far_as_the_patches_go() -> None:
+    core, buffer = collected()  # 12 patches
+    trainer = EnhancerTrainer(core.enhancer)
+    generator = torch.Generator().manual_seed(0)
+    for batch_size, accumulate, expected in ((2, 2, 3), (5, 2, 2), (4, 9, 1)):
+        reports = trainer.fit(
+            core, buffer, updates=9, batch_size=batch_size, accumulate=accumulate, generator=generator
+        )
+        assert len(reports) == expected
+
+
+class People(ToyFaces):
+    """Three people with one, two and four pictures."""
+
+    def identity(self, index: int) -> str:
+        return "abbcccc"[index]
+
+
+def test_people_come_equally_often_and_all_their_pictures_in_turn() -> None:
+    faces = People(7)
+    pictures = face_batch(faces, range(7))
+    stream = FaceBatches(faces, 3, seed=2, balance_people=True)
+    epochs = [
+        [int((pictures == face).flatten(1).all(dim=1).nonzero()) for face in stream.next()] for _ in range(8)
+    ]
+    for epoch in epochs:
+        assert sorted(faces.identity(index) for index in epoch) == ["a", "b", "c"]
+    for half in (epochs[:4], epochs[4:]):
+        shown = sorted(index for epoch in half for index in epoch)
+        assert shown == [0, 0, 0, 0, 1, 1, 2, 2, 3, 4, 5, 6]
+    other = FaceBatches(faces, 3, seed=2, balance_people=True)
+    other.load_state_dict({"seen": 15})
+    found = [int((pictures == face).flatten(1).all(dim=1).nonzero()) for face in other.next()]
+    assert found == epochs[5]
+
+
+def test_balancing_needs_to_know_who_is_who() -> None:
+    with pytest.raises(ValueError, match="balance_people is set, but 'synthetic' does not say who"):
+        toy_agent(balance_people=True)
+    agent = toy_agent(toy_env(People(7)), balance_people=True)
+    agent.learn(12)
+    assert agent.faces.seen == 2
