@@ -18,6 +18,9 @@ from agents.divergence import DivergenceError
 from agents.evaluation import Method
 from agents.measurement import Measurement, measure_baseline, measure_bicubic
 from agents.records import load_records, make_table
+from agents.reproduction.figures import FigureRequest, draw_figure
+from agents.reproduction.latency import LatencyRequest, make_latency_table
+from agents.reproduction.rendering import missing_commands
 from agents.reproduction.request import Request
 from agents.reproduction.tables import make_table as reproduce
 from agents.visualisation.rollout import Rollout, draw_rollout
@@ -238,6 +241,30 @@ def table3(**options: Any) -> None:
     _print_table(Request("table3", **options))
 
 
+def table4(**options: Any) -> None:
+    """Table 4 of the paper, the time for one face: times what was not timed on this device, row by row."""
+    request = LatencyRequest(**options)
+    print(make_latency_table(request))
+    print(f"tables: {request.folder / 'table4'}.md, .tex")
+
+
+def figure3(**options: Any) -> None:
+    """Figure 3 of the paper, the systems on some faces: trains what is missing and draws."""
+    _print_figure(FigureRequest("figure3", **options))
+
+
+def figure5(**options: Any) -> None:
+    """Figure 5 of the paper, episodes of the policy: trains what is missing and draws."""
+    _print_figure(FigureRequest("figure5", **options))
+
+
+def _print_figure(request: FigureRequest) -> None:
+    pictures, missing = draw_figure(request)
+    for path in pictures:
+        print(f"picture: {path}")
+    print(missing_commands(request, missing), end="")
+
+
 def _print_table(request: Request) -> None:
     print(reproduce(request).markdown())
     print(f"tables: {request.folder / request.table}.md, .tex")
@@ -274,7 +301,8 @@ def _written_out(words: list[str]) -> list[str]:
 def main() -> int:
     """Run the sub-command that was asked for."""
     try:
-        makers = {"table1": table1, "table2": table2, "table3": table3}
+        makers = {"table1": table1, "table2": table2, "table3": table3, "table4": table4}
+        makers |= {"figure3": figure3, "figure5": figure5}
         commands = {
             "measure": measure,
             "baseline": baseline,

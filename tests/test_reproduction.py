@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 import evaluate
 from agents.ablations import VARIANTS
@@ -14,9 +15,18 @@ from agents.baselines.configuration import TRAINABLE
 from agents.paper import paper_row
 from agents.records import Record, load_records, save_images, save_records
 from agents.records.images import images_path
-from agents.reproduction.cells import Cell
+from agents.reproduction.__main__ import main as render_pages
+from agents.reproduction.cells import ROOT, Cell
 from agents.reproduction.collecting import choose, collect
+from agents.reproduction.figures import FigureRequest, draw_figure
+from agents.reproduction.latency import (
+    LatencyRequest,
+    latency_page,
+    make_latency_table,
+    read_latencies,
+)
 from agents.reproduction.making import Maker
+from agents.reproduction.pages import render_page
 from agents.reproduction.rendering import render
 from agents.reproduction.request import Request
 from agents.reproduction.rows import TABLES
@@ -321,6 +331,124 @@ def test_the_command_line_makes_a_table(
     assert "quick draws its own faces" in capsys.readouterr().err
 
 
+TIMES: dict[str, Any] = {"ms_a_face": 20.5, "ms_quartiles": [20.0, 22.0], "calls": 50}
+TIME: dict[str, Any] = {
+    "method": "srcnn",
+    "scale": 8,
+    "preset": "full",
+    "calls": 50,
+    "batch": 64,
+    "device": "a machine",
+    "parameters": 20_099,
+    "giga_multiply_adds": 0.3293,
+    "float32": TIMES | {"faces_a_second_in_batches": 60.0},
+    "bfloat16": TIMES | {"faces_a_second_in_batches": 100.0},
+    "commit": "0123456789abcdef",
+}
+
+
+def test_times_stand_beside_the_papers() -> None:
+    page, tabular = latency_page(
+        [TIME, TIME | {"device": "another", "method": "vdsr"}], [("srcnn", 8), ("vdsr", 8)]
+    )
+    own, other = "a machine", "another"
+    assert f"On {own}, batches of 64" in page
+    assert other not in page
+    assert (
+        "| x8 | SRCNN | 0.020 | 0.329 | 20.5 [20.0, 22.0] | 60.0 | 20.5 [20.0, 22.0] | 100.0 | 20 | +0.5 |"
+        in page
+    )
+    assert "`python evaluate.py table4 --scales 8 --rows vdsr`" in page
+    assert r"x8 & VDSR & missing & - & - & - & - & - & 100 & - \\" in tabular
+
+
+def test_a_table_of_times_goes_on_where_it_was(tmp_path: Path) -> None:
+    wanted: dict[str, Any] = {
+        "output": tmp_path,
+        "device": "cpu",
+        "progress_bar": False,
+        "rows": ("bicubic",),
+    }
+    wanted |= {"calls": 3, "batch": 1, "batches": 1, "most_seconds": 0.0}
+    make_latency_table(LatencyRequest(**wanted))
+    (first,) = read_latencies([tmp_path / "latency"])
+    assert first["parameters"] == 0
+    assert first["float32"]["calls"] == 3
+    page = make_latency_table(LatencyRequest(**wanted, scales=(4, 8)))
+    times = read_latencies([tmp_path / "latency"])
+    assert [r["scale"] for r in times] == [8, 4]
+    assert times[0] == first
+    assert "Missing" not in page
+    assert (tmp_path / "table4.md").read_text() == page
+    with pytest.raises(ValueError, match="no row 'vdrs'"):
+        LatencyRequest(rows=("vdrs",))
+    with pytest.raises(ValueError, match="calls is 2"):
+        LatencyRequest(calls=2)
+    (tmp_path / "latency" / "other.json").write_text('[{"method": "srcnn"}]')
+    with pytest.raises(ValueError, match="holds no times of methods"):
+        read_latencies([tmp_path / "latency"])
+
+
+def width(path: Path) -> int:
+    with Image.open(path) as picture:
+        return picture.width
+
+
+def test_figures_show_the_runs_that_are_there(tiny: dict[str, Any]) -> None:
+    some: dict[str, Any] = {"scales": (4,), "protocols": ("aligned",), "faces_shown": 2}
+    rows = ("bicubic", "mzq", "srcnn", "attention_fh")
+    pictures, missing = draw_figure(FigureRequest("figure3", **tiny, **some, rows=rows[:2]))
+    assert [path.name for path in pictures] == ["figure3-synthetic-x4-aligned.png"]
+    two = width(pictures[0])
+    assert missing == []
+    pictures, missing = draw_figure(FigureRequest("figure3", **tiny, **some, rows=rows, train=False))
+    assert [cell.row.method for cell in missing] == ["srcnn", "attention_fh"]
+    assert width(pictures[0]) == two
+    pictures, missing = draw_figure(FigureRequest("figure5", **tiny, **some))
+    assert [path.name[-10:] for path in pictures] == ["face-0.png", "face-2.png"]
+    pictures, missing = draw_figure(FigureRequest("figure3", **tiny, **some, rows=rows, train=False))
+    assert [cell.row.method for cell in missing] == ["srcnn"]
+    assert width(pictures[0]) > two
+    with pytest.raises(ValueError, match="faces_shown is 0"):
+        FigureRequest("figure3", faces_shown=0)
+
+
+def test_pages_are_rendered_from_records_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "results" / "some.json", a_record())
+    (tmp_path / "results" / "times").mkdir()
+    (tmp_path / "results" / "times" / "x.json").write_text(json.dumps([TIME]))
+    page = tmp_path / "page.md"
+    marks = [
+        "table1 records=results rows=srcnn scales=8 protocols=torch7",
+        "table1 records=results dataset=bioid rows=mzq",
+        "table4 records=results/times rows=srcnn",
+    ]
+    page.write_text("\n".join(f"<!-- reproduction: {m} -->\n<!-- /reproduction -->\n" for m in marks))
+    words = [str(page), "--root", str(tmp_path)]
+    assert render_pages([*words, "--check"]) == 1
+    assert render_pages(words) == 0
+    assert render_pages([*words, "--check"]) == 0
+    text = page.read_text()
+    assert (
+        "| x8 | torch7 | SRCNN | 23.00 | 0.7000 | 0.8000 | - | - | 3 | 20,000 updates | 23.92 | -0.92 |"
+        in text
+    )
+    assert "On bioid nothing was measured yet." in text
+    assert "- MZQ: `python evaluate.py table1 --dataset bioid --root data/bioid --rows mzq" in text
+    assert "| x8 | SRCNN | 0.020 |" in text
+    page.write_text("<!-- reproduction: table1 row=srcnn -->\n<!-- /reproduction -->\n")
+    assert render_pages(words) == 2
+    assert "'row=srcnn' is none of records=..., dataset=..." in capsys.readouterr().err
+
+
+def test_our_own_pages_are_what_the_records_render_to() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    marked = [page for page in pages if "<!-- reproduction: " in page.read_text()]
+    assert ROOT / "docs" / "reproduction.md" in marked
+    stale = [str(page.relative_to(ROOT)) for page in marked if not render_page(page, ROOT, check=True)]
+    assert not stale, f"run: python -m agents.reproduction {' '.join(stale)}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("table", ["table1", "table2", "table3"])
 def test_quick_makes_every_row(table: str, tmp_path: Path) -> None:
@@ -329,3 +457,13 @@ def test_quick_makes_every_row(table: str, tmp_path: Path) -> None:
     assert rendered.missing == ()
     assert len(rendered.table.rows) == 4 * len(TABLES[table].rows)
     assert (tmp_path / f"{table}.tex").read_text().count(r" \\") == len(rendered.table.rows) + 1
+
+
+@pytest.mark.slow
+def test_quick_times_every_row_and_draws_every_figure(tmp_path: Path) -> None:
+    page = make_latency_table(LatencyRequest(quick=True, output=tmp_path, progress_bar=False))
+    assert "missing" not in page
+    made: dict[str, Any] = {"quick": True, "output": tmp_path, "runs": tmp_path, "progress_bar": False}
+    for figure, count in (("figure3", 4), ("figure5", 8)):
+        pictures, missing = draw_figure(FigureRequest(figure, **made, faces_shown=2))
+        assert (len(pictures), missing) == (count, [])

@@ -24,7 +24,7 @@ def render_blocks(page: Path, kind: str, block: Callable[[str], str], *, check: 
     Raises:
         ValueError: If there is no such pair of marks.
     """
-    marks = re.compile(rf"(<!-- {kind}: (\S+) -->\n).*?(<!-- /{kind} -->)", re.DOTALL)
+    marks = re.compile(rf"(<!-- {kind}: ([^\n]+?) -->\n).*?(<!-- /{kind} -->)", re.DOTALL)
     text = page.read_text(encoding="utf-8")
     if not marks.search(text):
         raise ValueError(f"{page} has no mark <!-- {kind}: NAME --> ... <!-- /{kind} -->")

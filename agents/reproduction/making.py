@@ -64,10 +64,18 @@ class Maker:
             FileNotFoundError: If data are missing.
             DivergenceError: If learning came apart.
         """
-        if cell.row.kind != "input" and not self.finished(cell):
+        self.train(cell)
+        self._measure(cell)
+
+    def train(self, cell: Cell) -> None:
+        """Do what is left to do of the run that a number needs.
+
+        Raises:
+            ValueError, FileNotFoundError, DivergenceError: As `make`.
+        """
+        if not self.finished(cell):
             self._train(cell)
             gc.collect()  # one method's networks need not lie beside the next one's
-        self._measure(cell)
 
     def _read(self, cell: Cell) -> tuple[Experiment | BaselineExperiment, str]:
         """The experiment, and the whole configuration as YAML."""

@@ -15,7 +15,7 @@ from agents.reproduction.collecting import Found, choose
 from agents.reproduction.request import Request
 from agents.reproduction.rows import TABLES, Row
 
-_RESAMPLES: Final = 1999
+_RESAMPLES: Final = 999
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class Rendered:
     def markdown(self, level: int = 1) -> str:
         """A page: title, table, what its columns say, and the commands that make what is missing."""
         title = f"{'#' * level} {TABLES[self.request.table].title}\n\n" if level else ""
-        return f"{title}{self.table.markdown()}\n\n{self.notes()}{self.missing_commands()}"
+        return (
+            f"{title}{self.table.markdown()}\n\n{self.notes()}{missing_commands(self.request, self.missing)}"
+        )
 
     def latex(self) -> str:
         """A tabular for booktabs, after a comment that says what it is."""
@@ -52,13 +54,14 @@ class Rendered:
             "paper's protocol (torch7) alone, as aligned inputs are better ones.\n"
         )
 
-    def missing_commands(self) -> str:
-        """The commands that make what is missing, as a list."""
-        rows: dict[str, list[Cell]] = {}
-        for cell in self.missing:
-            rows.setdefault(cell.row.name, []).append(cell)
-        lines = [f"- {cells[0].row.heading}: `{self.request.command(cells)}`" for cells in rows.values()]
-        return "\nMissing, and what makes it:\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+def missing_commands(request: Request, missing: Sequence[Cell]) -> str:
+    """The commands that make what is missing, as a list in Markdown; nothing where nothing is."""
+    rows: dict[str, list[Cell]] = {}
+    for cell in missing:
+        rows.setdefault(cell.row.name, []).append(cell)
+    lines = [f"- {cells[0].row.heading}: `{request.command(cells)}`" for cells in rows.values()]
+    return "\nMissing, and what makes it:\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 _HEADINGS: Final = (

@@ -90,24 +90,17 @@ class TableRows:
 
 
 _ATTENTION: Final = Row("attention_fh", "argmax", also=("attention_fh_t25",))
-_STEPS: Final = Row(
-    "attention_fh", "argmax", label="Attention-FH, T = 25", also=("attention_fh_t25",)
-)  # one run serves all tables
+# One run serves all tables
+_STEPS: Final = Row("attention_fh", "argmax", label="Attention-FH, T = 25", also=("attention_fh_t25",))
+_SYSTEMS: Final = (
+    *(Row(method) for method in ("bicubic", "sfh", "bccnn", "mzq", "srcnn", "vdsr", "gln")),
+    _ATTENTION,
+)
 
 TABLES: Final[Mapping[str, TableRows]] = {
     "table1": TableRows(
         "Table 1: the systems that the paper compares",
-        (
-            Row("bicubic"),
-            Row("sfh"),
-            Row("bccnn"),
-            Row("mzq"),
-            Row("srcnn"),
-            Row("vdsr"),
-            Row("gln"),
-            _ATTENTION,
-            Row("attention_fh", "sampled", also=("attention_fh_t25",)),
-        ),
+        (*_SYSTEMS, Row("attention_fh", "sampled", also=("attention_fh_t25",))),
         ("lfw", "bioid", "synthetic"),
         "attention_fh",
     ),
@@ -140,5 +133,17 @@ TABLES: Final[Mapping[str, TableRows]] = {
         ("lfw", "synthetic"),
         "attention_fh",
     ),
+    "figure3": TableRows(
+        "Figure 3: the systems on some faces", _SYSTEMS, ("lfw", "bioid", "synthetic"), "attention_fh"
+    ),
+    "figure5": TableRows(
+        "Figure 5: where the policy looks, and what becomes of the picture",
+        (_ATTENTION,),
+        ("lfw", "bioid", "synthetic"),
+        "attention_fh",
+    ),
 }
-"""The tables of measured quality; Table 4 is about time (`agents.reproduction.latency`)."""
+"""The tables of measured quality and the figures, all of the same runs.
+
+Table 4 is about time: `agents.reproduction.latency`.
+"""
