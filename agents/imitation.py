@@ -27,9 +27,8 @@ def oracle_targets(
         config: Gives the grid of places.
         temperature: In units of `most`: a place that wins `temperature` * `most` less than another is e times
             less likely.
-        most: What the best place had to win at the start of the episode, (N,). What is left falls from step
-            to step, and the advice fades with it: measured by what is left, it would end up shouting about
-            noise.
+        most: The unit of the scores, (N,): what the best place has to win now, or a share of what it had at
+            the start where that is more, see `Demonstration`.
         forbidden: Places that the policy may not choose, bool, (N, places); None: it may choose all.
 
     Returns:
@@ -56,6 +55,10 @@ class Demonstration:
         agent: The policy, drawing its places.
         error_map: The oracle.
         temperature: Of `oracle_targets`.
+        floor: The oracle's advice is measured by what the best place has to win now, but at least by this
+            share of what it had to win at the start of the episode. With 1 the advice fades as the episode
+            goes on, and the last uncovered corners are never spoken of; with 0 it ends up shouting about
+            noise.
         oracle_share: Probability that a step follows the oracle.
         generator: On the core's device.
         ranks: The processes that share the episodes.
@@ -67,13 +70,15 @@ class Demonstration:
         error_map: ErrorMap,
         *,
         temperature: float,
+        floor: float,
         oracle_share: float,
         generator: torch.Generator,
         ranks: Ranks = ALONE,
     ) -> None:
         self.ranks = ranks
         self.agent, self.error_map = agent, error_map
-        self.temperature, self.oracle_share, self.generator = temperature, oracle_share, generator
+        self.temperature, self.floor = temperature, floor
+        self.oracle_share, self.generator = oracle_share, generator
         self.targets: list[Tensor] = []
 
     @property
@@ -91,13 +96,15 @@ class Demonstration:
     def select(self, core: HallucinationCore) -> Tensor:
         """Ask both, follow one, remember what the oracle said."""
         error_map = self.error_map(core)
+        most = error_map.amax(dim=(1, 2))
         if core.t == 0:
-            self._most = error_map.amax(dim=(1, 2))
+            self._least = self.floor * most
         network = self.agent.network
         forbidden = None
         if isinstance(network, RecurrentPolicyNetwork):
             forbidden = network.forbidden(self.agent.state.visits)
-        target = oracle_targets(error_map, network.config, self.temperature, self._most, forbidden)
+        unit = most.maximum(self._least)
+        target = oracle_targets(error_map, network.config, self.temperature, unit, forbidden)
         advised = draw_place(target, self.generator, self.ranks)
         chosen = self.agent.choose(core)
         advise = self.ranks.rand(core.rows, self.generator, core.device) < self.oracle_share

@@ -74,6 +74,7 @@ class RecurrentReinforce(CoreAlgorithm):
         imitation_rows: Episodes an update of the warm start.
         imitation_learning_rate: Of the warm start.
         imitation_temperature: See `agents.imitation.oracle_targets`.
+        imitation_floor: From 0 to 1, see `agents.imitation.Demonstration`.
         oracle: The criterion of the oracle that is imitated, see `agents.scripted.ErrorMap`.
         coupling: ``"alternating"``: the enhancer's updates follow the policy's; ``"joint"``: one update of
             both from the same batch at the same time; ``"frozen"``: the enhancer stays.
@@ -130,6 +131,7 @@ class RecurrentReinforce(CoreAlgorithm):
         "imitation_rows",
         "imitation_learning_rate",
         "imitation_temperature",
+        "imitation_floor",
         "oracle",
         "coupling",
         "enhancer_learning_rate",
@@ -165,6 +167,7 @@ class RecurrentReinforce(CoreAlgorithm):
         imitation_rows: int = 8,
         imitation_learning_rate: float = 1e-3,
         imitation_temperature: float = 0.05,
+        imitation_floor: float = 0.05,
         oracle: OracleCriterion = "gain",
         coupling: Coupling = "alternating",
         enhancer_learning_rate: float = 2e-4,
@@ -211,6 +214,8 @@ class RecurrentReinforce(CoreAlgorithm):
             if number < least:
                 raise ValueError(f"{name} is {number}, but it must be at least {least}")
         check_ema("enhancer_ema", enhancer_ema)
+        if not 0.0 <= imitation_floor <= 1.0:
+            raise ValueError(f"imitation_floor is {imitation_floor}, but it must be a share, from 0 to 1")
         if baseline == "leave_one_out" and n_rollouts < 2:
             raise ValueError(
                 "baseline 'leave_one_out' compares the rollouts of one face: set n_rollouts to 2 or more"
@@ -236,7 +241,7 @@ class RecurrentReinforce(CoreAlgorithm):
         self.imitation_updates, self.imitation_faces = imitation_updates, imitation_faces
         self.imitation_epochs, self.imitation_rows = imitation_epochs, imitation_rows
         self.imitation_learning_rate = imitation_learning_rate
-        self.imitation_temperature = imitation_temperature
+        self.imitation_temperature, self.imitation_floor = imitation_temperature, imitation_floor
         self.oracle: OracleCriterion = oracle
         self.coupling: Coupling = coupling
         self.enhancer_learning_rate, self.enhancer_betas = enhancer_learning_rate, enhancer_betas
@@ -476,6 +481,7 @@ class RecurrentReinforce(CoreAlgorithm):
             ),
             ErrorMap(self.oracle),
             temperature=self.imitation_temperature,
+            floor=self.imitation_floor,
             oracle_share=1.0 - self.imitated / max(1, self.imitation_updates),
             generator=self.generator,
             ranks=self.ranks,

@@ -52,14 +52,14 @@ def test_the_oracle_falls_silent_when_little_is_left() -> None:
 
 
 def demonstrate(
-    share: float, *, deterministic: bool = False, temperature: float = 0.05
+    share: float, *, deterministic: bool = False, temperature: float = 0.05, floor: float = 1.0
 ) -> tuple[RecordingCore, Demonstration]:
     core = RecordingCore(SHAPE, 4, horizon=4, patch_size=(6, 5), enhancer=toy_enhancer())
     network = randomise(RecurrentPolicyNetwork(CONFIG))
     agent = PolicyAgent(network, deterministic=deterministic, generator=torch.Generator().manual_seed(1))
     generator = torch.Generator().manual_seed(2)
     demonstration = Demonstration(
-        agent, ErrorMap(), temperature=temperature, oracle_share=share, generator=generator
+        agent, ErrorMap(), temperature=temperature, floor=floor, oracle_share=share, generator=generator
     )
     walk(core, demonstration, face_batch(ToyFaces(), range(5)))
     return core, demonstration
@@ -129,3 +129,15 @@ def test_the_oracle_advises_nothing_that_is_forbidden() -> None:
     assert target[5] == 0.0
     assert int(target.argmax()) == 2
     assert math.isclose(float(target.sum()), 1.0, rel_tol=1e-6)
+
+
+def test_what_is_left_speaks_up_as_far_as_the_floor_lets_it() -> None:
+    """The sharper the advice in the last step, the lower its entropy; in the first the floor is of no account."""
+
+    def entropies(floor: float) -> torch.Tensor:
+        targets = torch.stack(demonstrate(1.0, floor=floor)[1].targets)
+        return torch.special.entr(targets).sum(dim=2).mean(dim=1)
+
+    low, high = entropies(0.0), entropies(1.0)
+    assert math.isclose(float(low[0]), float(high[0]), rel_tol=1e-5)
+    assert float(low[-1]) < float(high[-1])
