@@ -122,17 +122,15 @@ def walk(
     agent.begin(core)
     if buffer is not None:
         buffer.begin(core)
-    # Autocast keeps the weights that it rounded until its outermost block ends: this one, and not the steps'
-    with autocast(core.device, "float32"):
-        while not core.terminated:
-            picture = core.current if buffer is not None else None
-            location = agent.select(core)
-            t = core.t
-            reward = core.step(location)
-            if buffer is not None and picture is not None:
-                buffer.record(t, picture, location, reward)
-            if after_step is not None and not after_step():
-                return False
+    while not core.terminated:
+        picture = core.current if buffer is not None else None
+        location = agent.select(core)
+        t = core.t
+        reward = core.step(location)
+        if buffer is not None and picture is not None:
+            buffer.record(t, picture, location, reward)
+        if after_step is not None and not after_step():
+            return False
     if buffer is not None:
         buffer.end(core)
     return True

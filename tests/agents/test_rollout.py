@@ -5,13 +5,12 @@ import math
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from toys import POLICY, SHAPE, RecordingCore, ToyFaces, randomise, toy_agent, toy_enhancer, toy_env
+from toys import POLICY, SHAPE, RecordingCore, ToyFaces, randomise, toy_agent, toy_enhancer
 
 from agents.buffers import EpisodeBuffer
 from agents.faces import face_batch
 from agents.policies import PolicyConfig, RecurrentPolicyNetwork, choose_place
 from agents.rollout import PolicyAgent, describe, distinct_places, walk
-from agents.scripted import RandomPatch
 
 WIDTH = 20
 
@@ -55,21 +54,6 @@ def test_the_agent_remembers_what_it_did_and_episodes_are_described() -> None:
     assert math.isclose(said["psnr_gain"], (sum(psnr) - sum(before)) / 3, rel_tol=1e-3)
     assert math.isclose(said["coverage"], float(core.coverage.mean()), rel_tol=1e-6)
     assert 1.0 <= said["distinct_places"] <= 4.0
-
-
-def test_weights_that_are_rounded_once_a_walk_change_nothing() -> None:
-    """A walk in bfloat16 is bit for bit the walk step by step, also after the weights have changed."""
-    core = toy_env(precision="bfloat16").core.replica(reward="delta")
-    faces = face_batch(ToyFaces(), range(3))
-    for seed in (1, 2):
-        core.enhancer.load_state_dict(toy_enhancer(seed=seed).state_dict())
-        walk(core, RandomPatch(seed=3), faces)
-        walked = core.current
-        core.reset(faces)
-        chooser = RandomPatch(seed=3)
-        while not core.terminated:
-            core.step(chooser.select(core))
-        assert torch.equal(walked, core.current)
 
 
 def test_a_policy_in_half_precision_learns_about_the_same_and_remembers_in_single() -> None:
