@@ -11,6 +11,7 @@ from agents.imitation import Demonstration, imitation_loss, oracle_targets
 from agents.policies import PolicyConfig, RecurrentPolicyNetwork
 from agents.rollout import PolicyAgent, walk
 from agents.scripted import ErrorMap
+from facehall_env.core import HallucinationCore
 
 CONFIG = PolicyConfig(3, 16, 12, 6, 5, **POLICY)
 
@@ -52,14 +53,14 @@ def test_the_oracle_falls_silent_when_little_is_left() -> None:
 
 
 def demonstrate(
-    share: float, *, deterministic: bool = False, temperature: float = 0.05, floor: float = 1.0
+    share: float, *, deterministic: bool = False, temperature: float = 0.05
 ) -> tuple[RecordingCore, Demonstration]:
     core = RecordingCore(SHAPE, 4, horizon=4, patch_size=(6, 5), enhancer=toy_enhancer())
     network = randomise(RecurrentPolicyNetwork(CONFIG))
     agent = PolicyAgent(network, deterministic=deterministic, generator=torch.Generator().manual_seed(1))
     generator = torch.Generator().manual_seed(2)
     demonstration = Demonstration(
-        agent, ErrorMap(), temperature=temperature, floor=floor, oracle_share=share, generator=generator
+        agent, ErrorMap(), temperature=temperature, floor=1.0, oracle_share=share, generator=generator
     )
     walk(core, demonstration, face_batch(ToyFaces(), range(5)))
     return core, demonstration
@@ -131,13 +132,33 @@ def test_the_oracle_advises_nothing_that_is_forbidden() -> None:
     assert math.isclose(float(target.sum()), 1.0, rel_tol=1e-6)
 
 
-def test_what_is_left_speaks_up_as_far_as_the_floor_lets_it() -> None:
-    """The sharper the advice in the last step, the lower its entropy; in the first the floor says nothing."""
+class Fading(ErrorMap):
+    """A map that is the same at every step, but for its size, which halves."""
 
-    def entropies(floor: float) -> torch.Tensor:
-        targets = torch.stack(demonstrate(1.0, temperature=0.5, floor=floor)[1].targets)
-        return torch.special.entr(targets).sum(dim=2).mean(dim=1)
+    def begin(self, core: HallucinationCore) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self._map = torch.rand(core.rows, *core.shape[1:], generator=generator)
 
-    low, high = entropies(0.0), entropies(1.0)
-    assert math.isclose(float(low[0]), float(high[0]), rel_tol=1e-5)
-    assert float(low[-1]) < float(high[-1])
+    def __call__(self, core: HallucinationCore) -> torch.Tensor:
+        return self._map * 0.5**core.t
+
+
+@pytest.mark.parametrize(("floor", "steps_as_loud"), [(1.0, 1), (0.25, 3), (0.0, 4)])
+def test_what_is_left_speaks_as_loud_as_the_floor_lets_it(floor: float, steps_as_loud: int) -> None:
+    core = RecordingCore(SHAPE, 4, horizon=4, patch_size=(6, 5), enhancer=toy_enhancer())
+    agent = PolicyAgent(randomise(RecurrentPolicyNetwork(CONFIG)))
+    demonstration = Demonstration(
+        agent,
+        Fading(),
+        temperature=0.1,
+        floor=floor,
+        oracle_share=1.0,
+        generator=torch.Generator().manual_seed(2),
+    )
+    walk(core, demonstration, face_batch(ToyFaces(), range(5)))
+    entropy = torch.special.entr(torch.stack(demonstration.targets)).sum(dim=2)
+    for step, found in enumerate(entropy):
+        if step < steps_as_loud:
+            torch.testing.assert_close(found, entropy[0])
+        else:
+            assert bool((found > entropy[0] + 0.01).all())
