@@ -69,7 +69,7 @@ class PolicyConfig:
     lstm_features: int = 512
     head_channels: int = 32
     location_std: float = 0.22
-    inhibition: float = 0.0
+    inhibition: float = 8.0
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built from, naming the field."""

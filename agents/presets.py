@@ -29,6 +29,7 @@ PAPER: Final[dict[str, Any]] = {
         "picture_features": 256,
         "history_features": 128,
         "lstm_features": 512,
+        "inhibition": 0.0,
     },
 }
 """Cao et al. (CVPR 2017) as printed: 32 faces, one episode each, the terminal return credited to every step
@@ -69,6 +70,7 @@ AUTHORS: Final[dict[str, Any]] = {
         "history_features": 128,
         "lstm_features": 512,
         "location_std": 0.22,
+        "inhibition": 0.0,
     },
 }
 """The code that the authors of Cao et al. (CVPR 2017) released, which is another policy than the paper's: a

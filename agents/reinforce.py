@@ -167,7 +167,7 @@ class RecurrentReinforce(CoreAlgorithm):
         imitation_rows: int = 8,
         imitation_learning_rate: float = 1e-3,
         imitation_temperature: float = 0.05,
-        imitation_floor: float = 0.05,
+        imitation_floor: float = 1.0,
         oracle: OracleCriterion = "gain",
         coupling: Coupling = "alternating",
         enhancer_learning_rate: float = 2e-4,

@@ -24,7 +24,13 @@ from agents.rollout import PolicyAgent, walk
 from facehall_env.enhancer import EnhancerInput
 from facehall_env.patches import AffineLocations
 
-GAUSSIAN: dict[str, Any] = {"stride": 1, "history": "last", "head": "gaussian", "policy_input": "both"}
+GAUSSIAN: dict[str, Any] = {
+    "stride": 1,
+    "history": "last",
+    "head": "gaussian",
+    "policy_input": "both",
+    "inhibition": 0.0,
+}
 SMALL = {"picture_features": 8, "history_features": 6, "lstm_features": 16}
 STEPS = 12  # of one iteration
 
@@ -36,7 +42,7 @@ def toy_network(**changes: Any) -> GaussianPolicyNetwork:
 
 def gaussian_agent(env: Any = None, **arguments: Any) -> RecurrentReinforce:
     policy = GAUSSIAN | {"head_channels": 1} | arguments.pop("policy_kwargs", {})
-    return toy_agent(env, policy_kwargs=policy, **arguments)
+    return toy_agent(env, policy_kwargs=policy, **({"rows_per_pass": 32} | arguments))
 
 
 def play(

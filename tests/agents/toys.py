@@ -24,6 +24,7 @@ POLICY: dict[str, Any] = {
     "history_features": 6,
     "lstm_features": 16,
     "head_channels": 4,
+    "inhibition": 0.0,  # the pictures are hardly larger than the default's distance
 }
 
 
