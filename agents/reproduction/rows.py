@@ -108,6 +108,7 @@ TABLES: Final[Mapping[str, TableRows]] = {
     "table2": TableRows(
         "Table 2: the number of steps, T",
         (
+            Row("bicubic"),
             Row("attention_fh_t5", "argmax"),
             Row("attention_fh_t15", "argmax"),
             _STEPS,
@@ -119,6 +120,7 @@ TABLES: Final[Mapping[str, TableRows]] = {
     "table3": TableRows(
         "Table 3: what each part is worth, and below the paper's rows some more",
         (
+            Row("bicubic"),
             Row("cnn16"),
             Row("whole_image", label="Whole image (w/o attention)"),
             Row("random_patch", seeds=(0, 1, 2)),
