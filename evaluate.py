@@ -270,7 +270,9 @@ def _print_table(request: Request) -> None:
     print(f"tables: {request.folder / request.table}.md, .tex")
 
 
-_LISTS = ("--scales", "--protocols", "--methods", "--rows", "--records")
+_LISTS = ("--scales", "--protocols", "--methods", "--rows")
+_READING = ("table", "figure")
+"""How the commands begin that read several files of records; the others write one."""
 
 
 def _written_out(words: list[str]) -> list[str]:
@@ -280,6 +282,7 @@ def _written_out(words: list[str]) -> list[str]:
     that takes several, ``--scales 4 8``, a list.
     """
     written, rest = [], list(words)
+    lists = (*_LISTS, "--records") if words and words[0].startswith(_READING) else _LISTS
     while rest:
         name, equals, value = rest.pop(0).partition("=")
         if not name.startswith("--") or name == "--help":
@@ -290,7 +293,7 @@ def _written_out(words: list[str]) -> list[str]:
         rest = rest if equals else rest[len(values) :]
         if not values:
             written.append(f"{option}=true")
-        elif option in _LISTS and not values[0].startswith("["):
+        elif option in lists and not values[0].startswith("["):
             items = [int(word) if word.isdecimal() else word for word in values]
             written.append(f"{option}={json.dumps(items)}")
         else:

@@ -467,3 +467,16 @@ def test_quick_times_every_row_and_draws_every_figure(tmp_path: Path) -> None:
     for figure, count in (("figure3", 4), ("figure5", 8)):
         pictures, missing = draw_figure(FigureRequest(figure, **made, faces_shown=2))
         assert (len(pictures), missing) == (count, [])
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        (["measure", "--records", "a.json"], ["measure", "--records=a.json"]),
+        (["bicubic", "--scales", "8", "--records=a.json"], ["bicubic", "--scales=[8]", "--records=a.json"]),
+        (["table1", "--records", "results", "b.json"], ["table1", '--records=["results", "b.json"]']),
+        (["figure3", "--quick", "--batch-size", "4"], ["figure3", "--quick=true", "--batch_size=4"]),
+    ],
+)
+def test_lists_are_lists_where_a_command_takes_several(words: list[str], written: list[str]) -> None:
+    assert evaluate._written_out(words) == written

@@ -1,4 +1,4 @@
-"""The command line: python -m agents.records render | table | compare."""
+"""The command line: python -m agents.records render | table | compare | differences."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.records.comparison import paired_difference
+from agents.records.differences import render_differences
 from agents.records.markdown import render_file, table_of
 
 
@@ -39,6 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compare.add_argument("--column", default="psnr")
     compare.set_defaults(run=_compare)
 
+    differences = commands.add_parser(
+        "differences", help="render the marked lists of paired differences of Markdown files anew"
+    )
+    differences.add_argument("files", nargs="+", type=Path, metavar="FILE.md")
+    differences.add_argument(
+        "--check", action="store_true", help="change nothing; fail if one is out of date"
+    )
+    differences.set_defaults(run=_differences)
+
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
@@ -65,6 +75,13 @@ def _table(options: argparse.Namespace) -> int:
     table = table_of(options.words)
     print(table.latex() if options.latex else table.markdown())
     return 0
+
+
+def _differences(options: argparse.Namespace) -> int:
+    stale = [file for file in options.files if not render_differences(file, check=options.check)]
+    for file in stale:
+        print(f"{file}: {'out of date' if options.check else 'rendered'}")
+    return int(bool(stale) and options.check)
 
 
 def _compare(options: argparse.Namespace) -> int:
