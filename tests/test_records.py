@@ -676,3 +676,19 @@ def test_our_own_records_can_be_read():
     for path in sorted((ROOT / "results").glob("*.json")):
         made = load_records(path)
         assert made == sorted(made, key=lambda each: each.order), path.name
+
+
+def test_differences_are_rendered_from_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, psnr in (("a", [20.0, 21.0, 22.0]), ("b", [19.0, 20.5, 21.0])):
+        save_images(Path(f"{name}.csv"), {"index": [0, 1, 2], "id": ["x", "y", "z"], "psnr": psnr})
+    Path("list.yaml").write_text("- {what: A over B, first: a.csv, second: b.csv}\n")
+    page = Path("page.md")
+    page.write_text("# Page\n\n<!-- differences: list.yaml -->\n<!-- /differences -->\n")
+    assert main(["differences", "page.md", "--check"]) == 1
+    assert main(["differences", "page.md"]) == 0
+    assert main(["differences", "page.md", "--check"]) == 0
+    assert "| A over B | +0.83 | [+0.50, +1.00] | 3 |" in page.read_text()
+    Path("list.yaml").write_text("- {what: A over B, first: a.csv}\n")
+    assert main(["differences", "page.md"]) == 2
+    assert "an entry must have first, second, what" in capsys.readouterr().err
