@@ -678,10 +678,13 @@ def test_our_own_records_can_be_read():
         assert made == sorted(made, key=lambda each: each.order), path.name
 
 
-def test_differences_are_rendered_from_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_differences_are_rendered_from_a_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name, psnr in (("a", [20.0, 21.0, 22.0]), ("b", [19.0, 20.5, 21.0])):
-        save_images(Path(f"{name}.csv"), {"index": [0, 1, 2], "id": ["x", "y", "z"], "psnr": psnr})
+        columns = dict.fromkeys(("psnr", "psnr_y", "ssim", "fsim"), psnr)
+        save_images(Path(f"{name}.csv"), {"index": [0, 1, 2], "id": ["x", "y", "z"], **columns})
     Path("list.yaml").write_text("- {what: A over B, first: a.csv, second: b.csv}\n")
     page = Path("page.md")
     page.write_text("# Page\n\n<!-- differences: list.yaml -->\n<!-- /differences -->\n")
