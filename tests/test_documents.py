@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from agents.landmarks.measurement import render_page
+from agents.records.differences import render_differences
 from benchmarks import report
 
 
@@ -16,6 +17,14 @@ def test_landmarks_page_is_rendered_from_the_records() -> None:
     root = report.PAGE.parents[1]
     assert render_page(root / "docs" / "landmarks.md", root, check=True), (
         "run python -m agents.landmarks render"
+    )
+
+
+def test_findings_are_rendered_from_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = report.PAGE.parents[1]
+    monkeypatch.chdir(root)
+    assert render_differences(root / "docs" / "findings.md", check=True), (
+        "run python -m agents.records differences docs/findings.md"
     )
 
 
