@@ -43,6 +43,7 @@ AUTHORS = {
         "history": "last",
         "head": "gaussian",
         "policy_input": "both",
+        "inhibition": 0.0,
         "picture_features": 8,
         "history_features": 8,
         "lstm_features": 8,

@@ -137,7 +137,7 @@ def test_other_experiment_in_the_folder_is_refused(config: Path, tmp_path: Path)
 def test_every_configuration_is_read(path: Path) -> None:
     experiment = parse_file(path)
     assert path.stem.startswith(experiment.method)
-    assert path.stem.endswith(f"x{experiment.scale}")
+    assert f"-x{experiment.scale}" in path.stem
     assert experiment.run.folder == Path("runs") / path.stem
 
 
