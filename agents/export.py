@@ -305,40 +305,19 @@ def compare(agent: RecurrentReinforce, weights: PretrainedWeights, faces: Tensor
     )
 
 
-def export(
-    run: Path,
-    name: str,
-    output: Path = Path("weights"),
-    records: Path | None = None,
-    root: str | None = None,
-    faces: int = 64,
-    overwrite: bool = False,
-) -> None:
-    """Write the weights of a finished and measured run in half precision, with a model card.
-
-    Args:
-        run: The run folder of train_agent.py, measured by evaluate.py measure.
-        name: What the weights are to be called, such as lfw-x8.
-        output: Where their folder is to lie; name this place in FACEHALL_WEIGHTS to find them by name.
-        records: The records file that has what was measured; by default that in the run folder.
-        root: Where the pictures lie, if elsewhere than in training.
-        faces: Compare rollouts before and after on so many validation faces; 0 for none.
-        overwrite: Replace a folder of weights of this name.
-    """
-    weights = export_run(run, name, output, records=records, root=root, faces=faces, overwrite=overwrite)
-    for path in sorted(weights.folder.iterdir()):
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    print(f"for {weights.task}")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; errors come as one line."""
     try:
         cli: Any = auto_cli
-        cli(export, args=arguments, prog="python -m agents.export", as_positional=False)
+        weights: PretrainedWeights = cli(
+            export_run, args=arguments, prog="python -m agents.export", as_positional=False
+        )
     except (ValueError, OSError) as error:
         print(f"agents.export: {error}", file=sys.stderr)
         return 2
+    for path in sorted(weights.folder.iterdir()):
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    print(f"for {weights.task}")
     return 0
 
 

@@ -76,6 +76,8 @@ class FaceBatches:
             self._epoch = epoch
         index = int(self._order[place])
         face = self.dataset[index if self._people is None else self._picture(index, epoch)]
+        if not (self.flip or self.shift):
+            return face
         rng = np.random.default_rng((self.seed, epoch, place))
         if self.flip and rng.random() < 0.5:
             face = face[:, ::-1]

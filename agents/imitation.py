@@ -100,9 +100,8 @@ class Demonstration:
         if core.t == 0:
             self._least = self.floor * most
         network = self.agent.network
-        forbidden = None
-        if isinstance(network, RecurrentPolicyNetwork):
-            forbidden = network.forbidden(self.agent.state.visits)
+        assert isinstance(network, RecurrentPolicyNetwork)  # an oracle's places are for who chooses places
+        forbidden = network.forbidden(self.agent.state.visits)
         unit = most.maximum(self._least)
         target = oracle_targets(error_map, network.config, self.temperature, unit, forbidden)
         advised = draw_place(target, self.generator, self.ranks)

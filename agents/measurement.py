@@ -42,7 +42,8 @@ from agents.records import (
 )
 from agents.records.tables import LABELS
 from agents.reinforce import RecurrentReinforce
-from agents.training import ENHANCER, make_environment
+from agents.runs import ENHANCER
+from agents.training import make_environment
 from facehall_env.core import HallucinationCore, to_uint8
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.resample import ProtocolName
@@ -101,11 +102,9 @@ class Measurement:
         self.run, self.split, self.batch_size, self.limit = run, split, batch_size, limit
         experiment = read_experiment(make_parser().parse_path(run / "config.yaml"))
         environment = experiment.env if root is None else replace(experiment.env, root=root)
-        network = experiment.enhancer
-        if (
-            run / ENHANCER
-        ).is_file():  # what the run began with, weights or a prior, may lie elsewhere by now
-            network = replace(network, weights=run / ENHANCER, prior=None)
+        network, kept = experiment.enhancer, run / ENHANCER
+        if kept.is_file():  # what the run began with, weights or a prior, may lie elsewhere by now
+            network = replace(network, weights=kept, prior=None)
         self.experiment: Experiment = replace(experiment, env=environment, enhancer=network)
         self.seed = experiment.run.seed if seed is None else seed
         self.variant = VARIANTS[experiment.name]

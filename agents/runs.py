@@ -8,11 +8,15 @@ import sys
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
 import yaml
 from stable_baselines3.common.logger import Logger, make_output_format
 
 from agents.records import git_commit, package_versions
+
+ENHANCER: Final = "enhancer.safetensors"
+"""The enhancer's weights in the folder of a run of train_agent.py."""
 
 
 def open_folder(folder: Path, resolved: str) -> Logger:

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import gymnasium as gym
 import torch
@@ -24,14 +24,11 @@ from agents.divergence import WORST_ERROR, LossWatch, verify_weights
 from agents.enhancement import EnhancerTrainer, EnhancerUpdate, Pretraining
 from agents.faces import FaceBatches
 from agents.reinforce import RecurrentReinforce
-from agents.runs import check_same, open_folder
+from agents.runs import ENHANCER, check_same, open_folder
 from agents.state import check_weights
 from facehall_env.datasets import load_dataset
 from facehall_env.enhancer import LocalEnhancementNetwork, load_enhancer, make_enhancer
 from facehall_env.env import FaceHallucinationEnv
-
-ENHANCER: Final = "enhancer.safetensors"
-"""The enhancer's weights in a run folder."""
 
 
 class TrainingRun:

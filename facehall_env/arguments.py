@@ -33,6 +33,16 @@ def whole(name: str, value: Any, least: int = 1) -> int:
     return number
 
 
+def colours(channels: int) -> None:
+    """Refuse another number of channels than pictures have.
+
+    Raises:
+        ValueError: If it is neither 1 nor 3.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"channels is {channels}, but a picture has 1 (gray) or 3 (RGB)")
+
+
 def size_of_patch(patch_size: Iterable[int]) -> tuple[int, int]:
     """Rows and columns of a patch, if these are two positive whole numbers.
 

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from facehall_env.arguments import one_of, whole
+from facehall_env.arguments import colours, one_of, whole
 from facehall_env.patches import PATCH_SIZE
 from facehall_env.prior import FacePrior, PriorConfig
 from facehall_env.weights import read_header, read_tensors
@@ -123,8 +123,7 @@ class EnhancerConfig:
         for name in ("height", "width", "patch_height", "patch_width"):
             whole(name, getattr(self, name))
         whole("global_features", self.global_features, least=0)
-        if self.channels not in (1, 3):
-            raise ValueError(f"channels is {self.channels}, but a picture has 1 (gray) or 3 (RGB)")
+        colours(self.channels)
         if len(self.widths) != 7:
             raise ValueError(f"widths is {self.widths}, but it must name seven channel counts")
         for place, count in enumerate(self.widths):

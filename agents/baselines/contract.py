@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from agents.state import check_weights
 from facehall_env._version import __version__
-from facehall_env.arguments import one_of
+from facehall_env.arguments import colours, one_of
 from facehall_env.core import Precision
 from facehall_env.datasets import FaceDataset
 from facehall_env.resample import PROTOCOLS, ProtocolName, Resampler, check_protocol
@@ -48,8 +48,7 @@ class Degradation:
 
     def __post_init__(self) -> None:
         """Refuse what no pictures can have."""
-        if self.channels not in (1, 3):
-            raise ValueError(f"channels is {self.channels}, but a picture has 1 (gray) or 3 (RGB)")
+        colours(self.channels)
         check_protocol(self.protocol)
         self.resampler()  # refuses a scale that does not divide the sides
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from agents.baselines.contract import Degradation
 from agents.baselines.networks import NetworkHallucinator
 from agents.baselines.recipes import TrainingConfig
-from agents.baselines.run import WEIGHTS
+from agents.baselines.run import weight_file
 from facehall_env.prior import FacePrior, PriorConfig
 
 
@@ -74,8 +74,7 @@ def load_prior(path: str | Path) -> FacePrior:
         FileNotFoundError: If there is no such file.
         ValueError: If it is cut off, or holds another method or one that has not learned.
     """
-    path = Path(path)
-    method = EDSR.load(path / WEIGHTS if path.is_dir() else path)
+    method = EDSR.load(weight_file(Path(path)))
     if not method.fitted:
         raise ValueError(f"the prior in {path} has not learned anything yet: train it first")
     return method.network

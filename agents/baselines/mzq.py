@@ -49,7 +49,8 @@ class MZQ(Hallucinator):
         exemplars: K of ``"exemplar"``: a seeded choice of the training faces.
         seed: Of that choice.
         share_channels: Rebuild each channel by itself, by weights or maps that serve them all, in place of
-            the channels' patches as one vector; 0.04 dB worse on LFW x8 and a ninth of the size.
+            the channels' patches as one vector; somewhat worse on LFW x8, and a third of the numbers an
+            entry.
 
     Shapes:
         P positions, d = C * patch_size^2 (patch_size^2 with `share_channels`) and D = d * s^2: ``matrix`` (P,

@@ -40,6 +40,8 @@ class TrainingConfig:
         flip: Mirror faces at random.
         shift: Move faces at random by up to so many pixels along each side.
         precision: Of the network, ``"float32"`` or ``"bfloat16"``; the loss is taken in float32.
+        channels_last: Lay weights and pictures out with the channels side by side. The arithmetic is the
+            same but for the order of its sums; what it gains depends on network and device.
         pretrain_root: Any folder of pictures to train on before the faces, by random crops of 33 to 48
             pixels; None for none.
         pretrain_pictures: How many of them, a seeded choice.
@@ -67,6 +69,7 @@ class TrainingConfig:
     flip: bool = True
     shift: int = 0
     precision: Precision = "float32"
+    channels_last: bool = False
     pretrain_root: Path | None = None
     pretrain_pictures: int = 7000
     pretrain_updates: int = 10_000

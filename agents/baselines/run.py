@@ -22,6 +22,7 @@ from agents.checkpoints import CheckpointFolder
 from agents.divergence import LossWatch, verify_weights
 from agents.faces import evenly_spread, face_batch
 from agents.runs import check_same, open_folder
+from agents.state import check_weights
 from facehall_env.datasets import load_dataset
 from facehall_env.metrics import psnr
 from facehall_env.task import choose_device
@@ -29,6 +30,11 @@ from facehall_env.task import choose_device
 WEIGHTS: Final = "method.safetensors"
 _WORST_ERROR: Final = 4.0
 """No network that still learns errs by this mean square, pixels in [0, 1]: it misses by two whole ranges."""
+
+
+def weight_file(path: Path) -> Path:
+    """The weights that a path stands for: itself, or those in it where it is a run folder."""
+    return path / WEIGHTS if path.is_dir() else path
 
 
 class BaselineRun:
@@ -78,17 +84,18 @@ class BaselineRun:
         self.logger: Logger
 
     def _start_from(self, path: Path) -> None:
-        """Take another run's weights over; its method, degradation and settings must be these."""
+        """Take another run's weights over: of this method, and of the very shapes that these have."""
         method = self.method
         if not isinstance(method, NetworkHallucinator):
             raise ValueError(f"start_from is set, but {method.name} learns in one go: leave it out")
-        other = type(method).load(path / WEIGHTS if path.is_dir() else path)
-        shapes = {name: tuple(weight.shape) for name, weight in method.state_dict().items()}
-        if {name: tuple(weight.shape) for name, weight in other.state_dict().items()} != shapes:
+        other = type(method).load(weight_file(path))
+        try:
+            check_weights(method, other.state_dict(), "run")
+        except ValueError as error:
             raise ValueError(
                 f"the weights in {path} were made for {other.degradation} with {other.settings}, but this is "
-                f"about {method.degradation} with {method.settings}"
-            )
+                f"about {method.degradation} with {method.settings}: {error}"
+            ) from error
         method.load_state_dict(other.state_dict())
 
     def _validation_faces(self) -> tuple[Tensor, Tensor] | None:

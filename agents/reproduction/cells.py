@@ -96,7 +96,8 @@ class Recipe:
         faces: What they learn from and are measured on.
         runs: Where all run folders lie.
         overrides: A folder of configurations: its ``agent.yaml`` is given after the configuration that all
-            agents share, and its ``METHOD.yaml`` after a row's own; None for none.
+            agents share, its ``METHOD.yaml`` after a row's own, and one of a run folder's name, such as
+            ``srcnn-lfw-x8-torch7.yaml``, after that; None for none.
         device: Where to compute.
         progress_bar: Show them.
     """
@@ -115,8 +116,9 @@ class Recipe:
         """The command line that trains a row, without the program."""
         agent = cell.row.kind == "agent"
         words = self._agent(cell) if agent else self._method(cell)
-        if self.overrides is not None and (own := self.overrides / f"{cell.row.method}.yaml").is_file():
-            words += ["--config", _shown(own)]
+        for name in dict.fromkeys((cell.row.method, cell.folder(self.runs).name)):
+            if self.overrides is not None and (own := self.overrides / f"{name}.yaml").is_file():
+                words += ["--config", _shown(own)]
         faces, prefix = self.faces, "env" if agent else "data"
         if faces.root is not None:
             words += [f"--{prefix}.root", faces.root]

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from jsonargparse import ArgumentParser
 
 from agents.configuration import EnvironmentConfig
+from agents.runs import ENHANCER
 from facehall_env.arguments import one_of, whole
 
 Algorithm = Literal["reinforce", "ppo", "a2c", "recurrent_ppo"]
@@ -126,7 +127,7 @@ class StudyConfig:
     @property
     def weights(self) -> Path:
         """The enhancer's file."""
-        return self.enhancer / "enhancer.safetensors" if self.enhancer.is_dir() else self.enhancer
+        return self.enhancer / ENHANCER if self.enhancer.is_dir() else self.enhancer
 
 
 def make_variant(name: str, given: VariantConfig | dict[str, Any]) -> VariantConfig:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agents.faces import face_batch
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent, Recorder, walk
+from agents.runs import ENHANCER
 from agents.scripted import CoreAgent, GreedyOracle, RandomPatch, RasterScan
 from agents.visualisation.trace import EpisodeTrace, record_traces
 from facehall_env.core import HallucinationCore
@@ -69,7 +70,7 @@ def scripted_looker(name: str, env: FaceHallucinationEnv, seed: int) -> CoreLook
 def load_with_enhancer(path: Path, device: torch.device) -> RecurrentReinforce:
     """Read an agent, and where it was saved without its enhancer, the one of its run folder."""
     agent = RecurrentReinforce.load(path, device=device)
-    beside = path.parent / "enhancer.safetensors"  # what a training run writes
+    beside = path.parent / ENHANCER  # what a training run writes
     if agent.enhancer is None and beside.is_file():
         agent.enhancer = load_enhancer(beside).eval()
     return agent

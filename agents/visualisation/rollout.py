@@ -15,6 +15,7 @@ from agents.configuration import make_parser, read_experiment
 from agents.faces import evenly_spread
 from agents.pictures import save_png
 from agents.reinforce import RecurrentReinforce
+from agents.runs import ENHANCER
 from agents.visualisation.attention import attention_sheet
 from agents.visualisation.curves import save_curves
 from agents.visualisation.looking import (
@@ -251,5 +252,5 @@ def _agent_file(name: str) -> Path:
 
 
 def _enhancer_name(name: str) -> str:
-    weights = Path(name) / "enhancer.safetensors"
+    weights = Path(name) / ENHANCER
     return str(weights) if weights.is_file() else name
