@@ -29,6 +29,8 @@ POLICY_KIND: Final = "facehall-policy"
 _LEARNING_ONLY: Final = ("optimizer", "enhancer_optimizer", "enhancer_learner", "generators")
 _POSITIONS: Final = ("faces", "imitation_batches")
 _COUNTERS: Final = ("num_timesteps", "imitated", "n_updates")
+_PLAN: Final = "plan"
+"""Not in files of agents that were written before there were plans."""
 
 
 def save_agent(agent: CoreAlgorithm, path: str | Path, exclude: tuple[str, ...] = ()) -> None:
@@ -61,7 +63,7 @@ def save_agent(agent: CoreAlgorithm, path: str | Path, exclude: tuple[str, ...] 
         del parts["enhancer"], parts["enhancer_optimizer"], parts["enhancer_learner"]
     if "optimizer" in exclude:
         parts = {name: tensors for name, tensors in parts.items() if name not in _LEARNING_ONLY}
-    description = _describe(agent) | {name: state[name] for name in (*_POSITIONS, *_COUNTERS)}
+    description = _describe(agent) | {name: state[name] for name in (*_POSITIONS, *_COUNTERS, _PLAN)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with zipfile.ZipFile(temporary, "w") as archive:
@@ -116,7 +118,7 @@ def save_policy(agent: CoreAlgorithm, path: Path) -> None:
     state = agent.training_state()
     tensors = {name: half(tensor) for name, tensor in state["policy"].items()}
     tensors["baseline_values"] = state["baseline_values"]
-    description = _describe(agent) | {name: state[name] for name in _COUNTERS}
+    description = _describe(agent) | {name: state[name] for name in (*_COUNTERS, _PLAN)}
     path.write_bytes(_pack(tensors, {"kind": POLICY_KIND, "agent": json.dumps(description)}))
 
 
@@ -216,7 +218,7 @@ def _state(description: dict[str, Any], tensors: dict[str, dict[str, Tensor]]) -
     """The parts of the file as `training_state` has them."""
     policy = dict(tensors["policy"])
     state: dict[str, Any] = {"baseline_values": policy.pop("baseline_values"), "policy": policy}
-    state |= {name: description[name] for name in (*_POSITIONS, *_COUNTERS) if name in description}
+    state |= {name: description[name] for name in (*_POSITIONS, *_COUNTERS, _PLAN) if name in description}
     state |= {name: tensors.get(name, {}) for name in ("enhancer", "enhancer_learner")}
     state |= tensors.get("generators", {})
     for name in ("optimizer", "enhancer_optimizer"):

@@ -1,6 +1,9 @@
-"""A warm start: imitating the greedy oracle, whose error map is known in training."""
+"""A warm start: imitating a teacher that knows more than the policy may, in training."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +14,87 @@ from agents.policies import PolicyConfig, RecurrentPolicyNetwork, draw_place
 from agents.rollout import PolicyAgent
 from agents.scripted import ErrorMap
 from facehall_env.core import HallucinationCore
+
+TeacherName = Literal["plan", "oracle"]
+_DOUBT: Final = 0.05
+"""Probability that a plan leaves to all places alike, so that REINFORCE has something to compare."""
+
+
+class Teacher(Protocol):
+    """Says where the policy had better look next."""
+
+    def begin(self, core: HallucinationCore) -> None:
+        """A batch of episodes was reset."""
+
+    def advise(self, core: HallucinationCore, config: PolicyConfig, forbidden: Tensor | None) -> Tensor:
+        """Probabilities of the places of the policy's grid.
+
+        Args:
+            core: The episodes as they stand.
+            config: Gives the grid.
+            forbidden: Places that the policy may not choose, bool, (N, places); None: it may choose all.
+
+        Returns:
+            (N, places).
+        """
+
+
+class PlanTeacher:
+    """Teaches a planned scan: at every step its next place; where that is forbidden, the first one allowed.
+
+    An episode that has left the plan is so led back to what it has missed.
+
+    Args:
+        places: The plan, `agents.planning.Planner`.
+    """
+
+    def __init__(self, places: Sequence[int]) -> None:
+        self.places = list(places)
+
+    def begin(self, core: HallucinationCore) -> None:
+        """Nothing to remember."""
+
+    def advise(self, core: HallucinationCore, config: PolicyConfig, forbidden: Tensor | None) -> Tensor:
+        """See `Teacher`; nearly all of the probability on one place."""
+        plan = torch.tensor(self.places, device=core.device)
+        allowed = torch.ones(core.rows, config.places, device=core.device)
+        if forbidden is None:
+            place = plan[core.t % len(plan)].expand(core.rows)
+        else:
+            allowed = allowed.masked_fill(forbidden, 0.0)
+            place = plan[allowed[:, plan].argmax(dim=1)]
+        target = _DOUBT * allowed / allowed.sum(dim=1, keepdim=True)
+        sure = allowed.gather(1, place[:, None])  # 0 where the whole plan is forbidden
+        target.scatter_add_(1, place[:, None], (1.0 - _DOUBT) * sure)
+        return target / target.sum(dim=1, keepdim=True)
+
+
+class OracleTeacher:
+    """Teaches what a greedy oracle would do, which sees the high-resolution picture.
+
+    Args:
+        error_map: The oracle.
+        temperature: Of `oracle_targets`.
+        floor: The oracle's advice is measured by what the best place has to win now, but at least by this
+            share of what it had to win at the start of the episode. With 1 the advice fades as the episode
+            goes on, and the last uncovered corners are never spoken of; with 0 it ends up shouting about
+            noise.
+    """
+
+    def __init__(self, error_map: ErrorMap, *, temperature: float, floor: float) -> None:
+        self.error_map, self.temperature, self.floor = error_map, temperature, floor
+
+    def begin(self, core: HallucinationCore) -> None:
+        """Prepare the error map."""
+        self.error_map.begin(core)
+
+    def advise(self, core: HallucinationCore, config: PolicyConfig, forbidden: Tensor | None) -> Tensor:
+        """See `Teacher`."""
+        error_map = self.error_map(core)
+        most = error_map.amax(dim=(1, 2))
+        if core.t == 0:
+            self._least = self.floor * most
+        return oracle_targets(error_map, config, self.temperature, most.maximum(self._least), forbidden)
 
 
 def oracle_targets(
@@ -43,23 +127,18 @@ def oracle_targets(
 
 
 class Demonstration:
-    """Walks episodes with a mixture of oracle and policy, and keeps what the oracle says at every step.
+    """Walks episodes with a mixture of teacher and policy, and keeps what the teacher says at every step.
 
     So the policy learns what to do in the states that it runs into itself (DAgger; Ross et al. 2011). What it
     remembers of an episode is what was done, whoever chose it.
 
     Attributes:
-        targets: The oracle's distribution over places at every step so far, each (N, places).
+        targets: The teacher's distribution over places at every step so far, each (N, places).
 
     Args:
         agent: The policy, drawing its places.
-        error_map: The oracle.
-        temperature: Of `oracle_targets`.
-        floor: The oracle's advice is measured by what the best place has to win now, but at least by this
-            share of what it had to win at the start of the episode. With 1 the advice fades as the episode
-            goes on, and the last uncovered corners are never spoken of; with 0 it ends up shouting about
-            noise.
-        oracle_share: Probability that a step follows the oracle.
+        teacher: Who knows better.
+        share: Probability that a step follows the teacher.
         generator: On the core's device.
         ranks: The processes that share the episodes.
     """
@@ -67,18 +146,15 @@ class Demonstration:
     def __init__(
         self,
         agent: PolicyAgent,
-        error_map: ErrorMap,
+        teacher: Teacher,
         *,
-        temperature: float,
-        floor: float,
-        oracle_share: float,
+        share: float,
         generator: torch.Generator,
         ranks: Ranks = ALONE,
     ) -> None:
         self.ranks = ranks
-        self.agent, self.error_map = agent, error_map
-        self.temperature, self.floor = temperature, floor
-        self.oracle_share, self.generator = oracle_share, generator
+        self.agent, self.teacher = agent, teacher
+        self.share, self.generator = share, generator
         self.targets: list[Tensor] = []
 
     @property
@@ -89,29 +165,24 @@ class Demonstration:
     def begin(self, core: HallucinationCore) -> None:
         """Forget the episodes before."""
         self.agent.begin(core)
-        self.error_map.begin(core)
+        self.teacher.begin(core)
         self.targets = []
 
     @torch.no_grad()
     def select(self, core: HallucinationCore) -> Tensor:
-        """Ask both, follow one, remember what the oracle said."""
-        error_map = self.error_map(core)
-        most = error_map.amax(dim=(1, 2))
-        if core.t == 0:
-            self._least = self.floor * most
+        """Ask both, follow one, remember what the teacher said."""
         network = self.agent.network
-        assert isinstance(network, RecurrentPolicyNetwork)  # an oracle's places are for who chooses places
+        assert isinstance(network, RecurrentPolicyNetwork)  # a teacher's places are for who chooses places
         forbidden = network.forbidden(self.agent.state.visits)
-        unit = most.maximum(self._least)
-        target = oracle_targets(error_map, network.config, self.temperature, unit, forbidden)
+        target = self.teacher.advise(core, network.config, forbidden)
         advised = draw_place(target, self.generator, self.ranks)
         chosen = self.agent.choose(core)
-        advise = self.ranks.rand(core.rows, self.generator, core.device) < self.oracle_share
+        advise = self.ranks.rand(core.rows, self.generator, core.device) < self.share
         place = torch.where(advise, advised, chosen)
         self.targets.append(target)
         return self.agent.follow(place)
 
 
 def imitation_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy between the oracle's distribution and the policy's, a mean over steps and rows."""
+    """Cross-entropy between the teacher's distribution and the policy's, a mean over steps and rows."""
     return -(targets * F.log_softmax(logits, dim=-1)).sum(dim=-1).mean()

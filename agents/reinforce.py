@@ -17,8 +17,16 @@ from agents.algorithm import CoreAlgorithm, Value, as_schedule, set_learning_rat
 from agents.buffers import EpisodeBuffer
 from agents.distributed import ALONE, Ranks
 from agents.enhancement import Coupling, EnhancerTrainer, check_ema
-from agents.faces import FaceBatches
-from agents.imitation import Demonstration, imitation_loss
+from agents.faces import FaceBatches, evenly_spread, face_batch
+from agents.imitation import (
+    Demonstration,
+    OracleTeacher,
+    PlanTeacher,
+    Teacher,
+    TeacherName,
+    imitation_loss,
+)
+from agents.planning import Planner
 from agents.policies import PolicyConfig, PolicyNetwork, RecurrentPolicyNetwork, mode
 from agents.presets import preset_arguments
 from agents.rollout import PolicyAgent, describe, walk
@@ -68,13 +76,17 @@ class RecurrentReinforce(CoreAlgorithm):
         vf_coef: How fast learned baselines learn: the weight of the value head's squared error, or the
             scalar's step, from 0 to 1, down its squared error, which is towards the mean return.
         max_grad_norm: The policy's and the enhancer's gradient norms are clipped here.
-        imitation_updates: Rounds of the warm start, imitating the greedy oracle, before REINFORCE.
+        imitation_updates: Rounds of the warm start, imitating the teacher, before REINFORCE.
+        imitation_teacher: ``"plan"``: the scan that wins most in the mean over some training faces, planned
+            before the first round (`agents.planning`); ``"oracle"``: the greedy oracle, which sees each
+            high-resolution picture and says much of it that no policy can know.
+        imitation_plan_faces: Faces that the plan is made for, evenly spread over the training faces.
         imitation_faces: Faces, and so episodes, a round.
         imitation_epochs: How often a round walks over its episodes.
         imitation_rows: Episodes an update of the warm start.
         imitation_learning_rate: Of the warm start.
-        imitation_temperature: See `agents.imitation.oracle_targets`.
-        imitation_floor: From 0 to 1, see `agents.imitation.Demonstration`.
+        imitation_temperature: Of the oracle's advice, see `agents.imitation.oracle_targets`.
+        imitation_floor: Likewise, from 0 to 1, see `agents.imitation.OracleTeacher`.
         oracle: The criterion of the oracle that is imitated, see `agents.scripted.ErrorMap`.
         coupling: ``"alternating"``: the enhancer's updates follow the policy's; ``"joint"``: one update of
             both from the same batch at the same time; ``"frozen"``: the enhancer stays.
@@ -111,6 +123,8 @@ class RecurrentReinforce(CoreAlgorithm):
 
     faces: FaceBatches
     imitation_batches: FaceBatches
+    plan: list[int] | None
+    """The places of the planned scan that the warm start taught, one a step; None: none was planned."""
     choices: Tensor
     """What the policy chose in the collected episodes, in its own terms: places, int64, (T, N)."""
 
@@ -126,6 +140,8 @@ class RecurrentReinforce(CoreAlgorithm):
         "vf_coef",
         "max_grad_norm",
         "imitation_updates",
+        "imitation_teacher",
+        "imitation_plan_faces",
         "imitation_faces",
         "imitation_epochs",
         "imitation_rows",
@@ -162,6 +178,8 @@ class RecurrentReinforce(CoreAlgorithm):
         vf_coef: float = 0.5,
         max_grad_norm: float = 1.0,
         imitation_updates: int = 100,
+        imitation_teacher: TeacherName = "plan",
+        imitation_plan_faces: int = 32,
         imitation_faces: int = 32,
         imitation_epochs: int = 2,
         imitation_rows: int = 8,
@@ -193,6 +211,7 @@ class RecurrentReinforce(CoreAlgorithm):
         for name, value, kind in (
             ("baseline", baseline, Baseline),
             ("coupling", coupling, Coupling),
+            ("imitation_teacher", imitation_teacher, TeacherName),
             ("oracle", oracle, OracleCriterion),
             ("policy_precision", policy_precision, Precision),
         ):
@@ -203,6 +222,7 @@ class RecurrentReinforce(CoreAlgorithm):
             ("n_rollouts", n_rollouts, 1),
             ("rows_per_pass", rows_per_pass, 1),
             ("imitation_updates", imitation_updates, 0),
+            ("imitation_plan_faces", imitation_plan_faces, 1),
             ("imitation_faces", imitation_faces, 1),
             ("imitation_epochs", imitation_epochs, 1),
             ("imitation_rows", imitation_rows, 1),
@@ -239,6 +259,8 @@ class RecurrentReinforce(CoreAlgorithm):
         self.normalize_advantage = normalize_advantage
         self.ent_coef, self.vf_coef, self.max_grad_norm = ent_coef, vf_coef, max_grad_norm
         self.imitation_updates, self.imitation_faces = imitation_updates, imitation_faces
+        self.imitation_teacher: TeacherName = imitation_teacher
+        self.imitation_plan_faces = imitation_plan_faces
         self.imitation_epochs, self.imitation_rows = imitation_epochs, imitation_rows
         self.imitation_learning_rate = imitation_learning_rate
         self.imitation_temperature, self.imitation_floor = imitation_temperature, imitation_floor
@@ -251,6 +273,7 @@ class RecurrentReinforce(CoreAlgorithm):
         self.flip, self.balance_people = flip, balance_people
         self.policy_precision: Precision = policy_precision
         self.imitated = 0
+        self.plan: list[int] | None = None
         self.enhancer_trainer: EnhancerTrainer | None = None
         self._positions = {"faces": {"seen": 0}, "imitation_batches": {"seen": 0}}
         if _init_setup_model:
@@ -464,9 +487,9 @@ class RecurrentReinforce(CoreAlgorithm):
                 self.logger.dump(self.imitated)
 
     def imitate(self) -> Tensor:
-        """One round of the warm start: the policy's distribution towards the oracle's, on its own states.
+        """One round of the warm start: the policy's distribution towards the teacher's, on its own states.
 
-        The share of steps that follow the oracle falls from one to zero over the warm start.
+        The share of steps that follow the teacher falls from one to zero over the warm start.
 
         Returns:
             The mean loss of the round's updates.
@@ -479,10 +502,8 @@ class RecurrentReinforce(CoreAlgorithm):
             PolicyAgent(
                 self.policy, generator=self.generator, precision=self.policy_precision, ranks=self.ranks
             ),
-            ErrorMap(self.oracle),
-            temperature=self.imitation_temperature,
-            floor=self.imitation_floor,
-            oracle_share=1.0 - self.imitated / max(1, self.imitation_updates),
+            self._teacher(),
+            share=1.0 - self.imitated / max(1, self.imitation_updates),
             generator=self.generator,
             ranks=self.ranks,
         )
@@ -506,6 +527,21 @@ class RecurrentReinforce(CoreAlgorithm):
                 losses.append(self.ranks.sum(loss))
         self.imitated += 1
         return torch.stack(losses).mean()
+
+    def _teacher(self) -> Teacher:
+        """Who is imitated; the first time a plan is made, if that is what is taught."""
+        if self.imitation_teacher == "oracle":
+            return OracleTeacher(
+                ErrorMap(self.oracle), temperature=self.imitation_temperature, floor=self.imitation_floor
+            )
+        if self.plan is None:
+            faces, ranks = self.task.dataset, self.ranks
+            chosen = evenly_spread(len(faces), self.imitation_plan_faces)
+            # Every process has as many, so that the mean over the processes is that over the faces
+            own = chosen[ranks.rank : len(chosen) // ranks.size * ranks.size : ranks.size] or chosen
+            planner = Planner(self.core, self.policy.config, ranks)
+            self.plan = planner.plan(face_batch(faces, own))
+        return PlanTeacher(self.plan)
 
     # --- setting up ---
 
@@ -533,7 +569,7 @@ class RecurrentReinforce(CoreAlgorithm):
         if not isinstance(self.policy, RecurrentPolicyNetwork):
             raise ValueError(
                 f"imitation_updates is {self.imitation_updates}, but only policies that choose places of a "
-                f"grid can imitate the oracle; head {self.policy.config.head!r} chooses points: set it to 0"
+                f"grid can imitate a teacher; head {self.policy.config.head!r} chooses points: set it to 0"
             )
 
     def _attach(self, tasks: list[FaceTask]) -> None:

@@ -26,6 +26,7 @@ def training_state(agent: RecurrentReinforce) -> dict[str, Any]:
         **agent.positions(),
         "num_timesteps": agent.num_timesteps,
         "imitated": agent.imitated,
+        "plan": agent.plan,
         "n_updates": agent._n_updates,
     }
 
@@ -55,6 +56,7 @@ def load_training_state(agent: RecurrentReinforce, state: dict[str, Any]) -> Non
     agent.load_positions({name: state[name] for name in ("faces", "imitation_batches") if name in state})
     agent.num_timesteps, agent.imitated = state["num_timesteps"], state["imitated"]
     agent._n_updates = state["n_updates"]
+    agent.plan = state.get("plan", agent.plan)
 
 
 def load_moments(optimizer: torch.optim.Optimizer, state: dict[str, Any] | None) -> None:

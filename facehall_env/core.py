@@ -22,6 +22,8 @@ Reward = Literal["terminal", "delta", "coverage"]
 Precision = Literal["float32", "bfloat16"]
 HORIZON: Final = 25
 """Steps of an episode in the paper, T."""
+_STEPPED: Final = ("_canvas", "_covered", "_covered_pixels", "_squares", "_shown", "t")
+"""What a step changes."""
 
 
 class Step(NamedTuple):
@@ -392,6 +394,31 @@ class HallucinationCore:
             target = None if kept is None else self.geometry.crop(kept, window)
             before = self._error_of(inputs.patch, target)
             self._paste(window, self.enhance(inputs), before, target)
+
+    @torch.no_grad()
+    def preview(self, location: Tensor) -> Tensor:
+        """What `mse` would be after a step at these locations; nothing changes.
+
+        Args:
+            location: As for `step`.
+
+        Returns:
+            float32, (N,).
+
+        Raises:
+            RuntimeError, ValueError: As `step`.
+        """
+        self._check_step(location)
+        _ = self.mse  # kept from here on, so that a step need only mend it
+        before = {name: getattr(self, name) for name in _STEPPED}
+        # What a step writes into is lent to it as a copy
+        self._canvas, self._covered, self._shown = self._canvas.clone(), self._covered.clone(), None
+        try:
+            self.advance(location)
+            return self.mse
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
 
     def step_recorded(self, location: Tensor, *, through_pictures: bool = False) -> Step:
         """The same step, with all that a trainer of the enhancer needs; records gradients where enabled.

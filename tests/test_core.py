@@ -667,6 +667,30 @@ def test_a_recorded_step_gives_the_enhancer_its_gradient():
     assert not core.current.requires_grad
 
 
+@pytest.mark.parametrize("reward", ["terminal", "delta", "coverage"])
+@pytest.mark.parametrize("consistent", [False, True])
+def test_a_preview_says_what_a_step_would_come_to_and_changes_nothing(reward, consistent):
+    pictures = faces(3, SMALL["shape"])
+    looked, plain = (
+        HallucinationCore(**SMALL, reward=reward, consistent=consistent, enhancer=Affine()) for _ in range(2)
+    )
+    plain.reset(pictures)
+    looked.reset(pictures)
+    for location in places(plain):
+        _ = looked.levels  # what is shown must not go stale either
+        foreseen = [looked.preview(other) for other in (location, location.flip(0), location)]
+        assert looked.t == plain.t
+        assert torch.equal(looked.current, plain.current)
+        assert torch.equal(looked.coverage, plain.coverage)
+        assert torch.equal(looked.mse, plain.mse)
+        assert torch.equal(looked.step(location), plain.step(location))
+        assert torch.equal(looked.levels, plain.levels)
+        assert torch.equal(foreseen[0], looked.mse)
+        assert torch.equal(foreseen[0], foreseen[2])
+    with pytest.raises(RuntimeError, match="ended after"):
+        looked.preview(places(looked)[0])
+
+
 def test_a_recorded_step_does_what_a_step_does():
     core = HallucinationCore(**SMALL, reward="delta", enhancer=tiny(SMALL))
     rewards = episode(core, faces(2, core.shape))

@@ -7,7 +7,7 @@ import torch
 from toys import POLICY, SHAPE, RecordingCore, ToyFaces, randomise, toy_agent, toy_enhancer
 
 from agents.faces import face_batch
-from agents.imitation import Demonstration, imitation_loss, oracle_targets
+from agents.imitation import Demonstration, OracleTeacher, imitation_loss, oracle_targets
 from agents.policies import PolicyConfig, RecurrentPolicyNetwork
 from agents.rollout import PolicyAgent, walk
 from agents.scripted import ErrorMap
@@ -59,9 +59,8 @@ def demonstrate(
     network = randomise(RecurrentPolicyNetwork(CONFIG))
     agent = PolicyAgent(network, deterministic=deterministic, generator=torch.Generator().manual_seed(1))
     generator = torch.Generator().manual_seed(2)
-    demonstration = Demonstration(
-        agent, ErrorMap(), temperature=temperature, floor=1.0, oracle_share=share, generator=generator
-    )
+    teacher = OracleTeacher(ErrorMap(), temperature=temperature, floor=1.0)
+    demonstration = Demonstration(agent, teacher, share=share, generator=generator)
     walk(core, demonstration, face_batch(ToyFaces(), range(5)))
     return core, demonstration
 
@@ -107,6 +106,7 @@ def test_the_warm_start_makes_the_oracle_likelier() -> None:
         imitation_rows=7,
         flip=False,
         imitation_learning_rate=1e-2,
+        imitation_teacher="oracle",
         imitation_temperature=0.02,
     )
     losses = [float(agent.imitate()) for _ in range(10)]
@@ -149,10 +149,8 @@ def test_what_is_left_speaks_as_loud_as_the_floor_lets_it(floor: float, steps_as
     agent = PolicyAgent(randomise(RecurrentPolicyNetwork(CONFIG)))
     demonstration = Demonstration(
         agent,
-        Fading(),
-        temperature=0.1,
-        floor=floor,
-        oracle_share=1.0,
+        OracleTeacher(Fading(), temperature=0.1, floor=floor),
+        share=1.0,
         generator=torch.Generator().manual_seed(2),
     )
     walk(core, demonstration, face_batch(ToyFaces(), range(5)))
