@@ -12,6 +12,7 @@ from agents.ablations import VariantName
 from agents.policies import PolicyConfig
 from agents.reinforce import RecurrentReinforce
 from agents.scripted import Chooser
+from facehall_env.compilation import CompileMode
 from facehall_env.core import HORIZON, Precision, Reward
 from facehall_env.enhancer import ExtraInput, ResidualTo
 from facehall_env.patches import PATCH_SIZE, Boundary
@@ -33,6 +34,9 @@ class EnvironmentConfig:
         reward: What the environment pays; the agent's own credit is set in `AgentConfig`.
         consistent: Make the pictures shrink exactly to the low-resolution one after every step.
         precision: Of the enhancer.
+        compile: Run the enhancer through torch.compile, ``default``, ``reduce-overhead`` (on CUDA devices as
+            CUDA graphs) or ``max-autotune``; None runs it as it is.
+        channels_last: Lay the enhancer's convolutions out with the channels side by side.
         device: Where to compute; ``auto`` takes an accelerator if there is one.
     """
 
@@ -46,6 +50,8 @@ class EnvironmentConfig:
     reward: Reward = "terminal"
     consistent: bool = False
     precision: Precision = "float32"
+    compile: CompileMode | None = None
+    channels_last: bool = False
     device: str = "auto"
 
 

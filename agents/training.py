@@ -413,6 +413,8 @@ def environment_arguments(env: EnvironmentConfig, split: str) -> dict[str, Any]:
         "consistent": env.consistent,
         "enhancer": "identity",
         "precision": env.precision,
+        "compile": env.compile,
+        "channels_last": env.channels_last,
         "device": env.device,
         "data_options": env.data,
     }
