@@ -136,6 +136,7 @@ class RunConfig:
         select: Which state becomes the result: the ``best`` that was measured on the validation faces, or
             the ``last``; without validation faces it is the last.
         progress_bar: Show one.
+        prefetch: Read the next batch of faces in a thread while this one is used; the same batches.
     """
 
     folder: Path = Path("runs/experiment")
@@ -147,6 +148,7 @@ class RunConfig:
     validation_interval: int = 10
     select: Literal["best", "last"] = "best"
     progress_bar: bool = True
+    prefetch: bool = False
 
 
 @dataclass
@@ -186,6 +188,7 @@ _OF_THE_RUN = {
     "tensorboard_log",
     "verbose",
     "seed",
+    "prefetch",
     "device",
     "ranks",
     "_init_setup_model",

@@ -372,7 +372,7 @@ class Pretraining:
         """Take one step in every episode of the batch, and learn from it."""
         core = self.core
         if core.terminated:
-            core.reset(self.faces.next())  # each process its own
+            core.reset(self.faces.next().to(core.device, non_blocking=True))  # each process its own
             self.chooser.begin(core)
         rate = cosine_schedule(self.done, self.updates, self.learning_rate, warmup=self.warmup)
         self.trainer.set_learning_rate(rate)

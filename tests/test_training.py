@@ -83,11 +83,13 @@ def test_run_leaves_a_folder_that_can_be_run_again(config: Path, tmp_path: Path)
     assert read_experiment(again).total_timesteps == 36
 
 
+FASTER = ("--env.channels_last", "true", "--run.prefetch", "true")
 AVERAGED = ("--agent.enhancer_ema", "0.5", "--pretraining.ema", "0.5", "--run.select", "last")
 
 
 @pytest.mark.parametrize(
-    ("checkpoints_before_the_end", "more"), [(1, ()), (3, ()), (5, ()), (7, ()), (1, AVERAGED), (7, AVERAGED)]
+    ("checkpoints_before_the_end", "more"),
+    [(1, ()), (3, ()), (5, ()), (7, ()), (1, AVERAGED), (7, AVERAGED), (2, FASTER)],
 )
 def test_interrupted_run_goes_on_bit_for_bit(
     config: Path, tmp_path: Path, killed_after: Any, checkpoints_before_the_end: int, more: tuple[str, ...]

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch._inductor.config
-from toys import PATCH, SHAPE, ToyFaces, learned, same_weights, toy_agent, toy_enhancer, toy_env
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from toys import PATCH, SHAPE, ToyFaces, learned, same_weights, toy_agent, toy_enhancer, toy_env
 
 from agents.buffers import EpisodeBuffer
 from agents.enhancement import EnhancerTrainer, squared_error
 from agents.faces import face_batch
 from agents.reinforce import RecurrentReinforce
-from agents.rollout import PolicyAgent, walk
+from agents.rollout import walk
 from agents.scripted import RandomPatch
 from facehall_env.core import HallucinationCore
 from facehall_env.enhancer import IdentityEnhancer
@@ -123,6 +121,6 @@ def test_what_cannot_be_compiled_is_refused_before_anything_is_made() -> None:
         core(compile="fast")
     with (
         torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}),
-        pytest.raises(ValueError, match="no C\\+\\+ compiler here.*CXX"),
+        pytest.raises(ValueError, match=r"no C\+\+ compiler here.*CXX"),
     ):
         core(compile="default")
