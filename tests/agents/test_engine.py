@@ -13,7 +13,7 @@ from toys import PATCH, SHAPE, ToyFaces, learned, same_weights, toy_agent, toy_e
 
 from agents.buffers import EpisodeBuffer
 from agents.enhancement import EnhancerTrainer, squared_error
-from agents.faces import face_batch
+from agents.faces import FaceBatches, face_batch
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import walk
 from agents.scripted import RandomPatch
@@ -124,3 +124,53 @@ def test_what_cannot_be_compiled_is_refused_before_anything_is_made() -> None:
         pytest.raises(ValueError, match=r"no C\+\+ compiler here.*CXX"),
     ):
         core(compile="default")
+
+
+@needs_cuda
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:TensorFloat32")
+@pytest.mark.parametrize("fit", [{}, {"accumulate": 2}, {"accumulate": None}, {"through_pictures": True}])
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_cuda_graphs_change_nothing_but_rounding(fit: dict[str, Any], ema: float) -> None:
+    """Gradients are added up over replays of one graph, and the learner takes the network's place.
+
+    Adam makes much of little where gradients are nearly nothing, so what was learned is compared as a whole.
+    """
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        here = core(device="cuda")
+        start = {name: value.clone() for name, value in here.enhancer.state_dict().items()}
+        expected = learning(here, ema=ema, **fit)
+        graphs = core(device="cuda", compile="reduce-overhead")
+        assert graphs.replays_graphs
+        for _ in range(3):  # compiled, tried, recorded and replayed
+            graphs.enhancer.load_state_dict(start)
+            found = learning(graphs, ema=ema, **fit)
+            torch.testing.assert_close(found["pictures"], expected["pictures"], rtol=1e-3, atol=1e-4)
+            change, wrong = (
+                torch.cat([(one[name] - other[name]).flatten() for name in start]).norm()
+                for one, other in ((expected, start), (found, expected))
+            )
+            assert float(wrong) < 0.02 * float(change)
+
+
+@needs_cuda
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:TensorFloat32")
+def test_what_a_cuda_graph_gave_is_not_overwritten() -> None:
+    here = core(device="cuda", compile="reduce-overhead")
+    here.reset(face_batch(ToyFaces(), range(ROWS)))
+    shown = [here.observe(torch.full((ROWS,), place, device="cuda")) for place in (0, 90, 0)]
+    with torch.no_grad():
+        given = [[here.enhance(inputs) for inputs in shown] for _ in range(3)][-1]
+        torch.testing.assert_close(given, [here.enhancer(inputs) for inputs in shown], rtol=1e-3, atol=1e-4)
+    assert torch.equal(given[0], given[2])
+
+
+@needs_cuda
+def test_batches_read_ahead_for_cuda_are_pinned() -> None:
+    ahead = FaceBatches(ToyFaces(), 3, prefetch=True, device=torch.device("cuda"))
+    plain = FaceBatches(ToyFaces(), 3)
+    for _ in range(4):
+        batch = ahead.next()
+        assert batch.is_pinned()
+        assert torch.equal(batch, plain.next())
