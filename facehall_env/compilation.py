@@ -48,8 +48,13 @@ class CompiledEnhancement:
         one_of("compile", mode, CompileMode)
         if device.type == "cpu":  # for accelerators torch brings its compiler along
             _require_compiler(mode)
+        self._mode, self._device = mode, device
         self.replays_graphs = device.type == "cuda" and mode in _WITH_GRAPHS
         self._run = torch.compile(_enhance, mode=mode)
+
+    def __reduce__(self) -> tuple[type[CompiledEnhancement], tuple[CompileMode, torch.device]]:
+        """Who unpickles a core compiles anew."""
+        return CompiledEnhancement, (self._mode, self._device)
 
     def __call__(self, enhancer: Enhancer, inputs: EnhancerInput) -> Tensor:
         """The enhanced patches, (N, C, h, w)."""

@@ -17,6 +17,7 @@ import train_agent
 from agents.configuration import make_parser, read_experiment
 from agents.divergence import DivergenceError, LossWatch
 from agents.evaluation import published_id
+from agents.measurement import Measurement
 from agents.records import load_images, load_records, make_table
 from agents.reinforce import RecurrentReinforce
 from agents.training import TrainingRun
@@ -330,6 +331,14 @@ def test_scripts_train_and_measure(
     names = load_dataset("synthetic", split="test", size=12, image_size=32)
     assert list(values["id"]) == [published_id(names.id(i)) for i in range(5)]
     assert Path("run/faces-test-torch7.png").stat().st_size > 1000
+
+
+def test_measuring_takes_the_reference_path(config: Path, tmp_path: Path) -> None:
+    run = make_run(config, tmp_path / "run", *FASTER, "--pretraining.updates", "0", "--total_timesteps", "0")
+    run.train()
+    assert run.task.core.channels_last
+    env = Measurement(tmp_path / "run").experiment.env
+    assert (env.compile, env.channels_last) == (None, False)
 
 
 def test_measuring_again_only_measures_what_is_missing(config: Path, tmp_path: Path) -> None:

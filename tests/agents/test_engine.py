@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +110,14 @@ def test_replicas_keep_the_switches() -> None:
     assert (replica.compile, replica.channels_last, replica.horizon) == ("reduce-overhead", True, 7)
     assert not replica.replays_graphs  # there are none on a CPU
     assert (core().compile, core().channels_last) == (None, False)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda core: pickle.loads(pickle.dumps(core))])
+def test_a_core_that_compiles_can_be_copied(duplicate: Callable[..., HallucinationCore]) -> None:
+    twin = duplicate(core(compile="default", channels_last=True))
+    assert (twin.compile, twin.channels_last) == ("default", True)
+    assert twin.replays_graphs is False
+    assert is_laid_channels_last(twin.enhancer)
 
 
 def test_the_identity_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
