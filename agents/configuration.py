@@ -12,6 +12,7 @@ from agents.ablations import VariantName
 from agents.policies import PolicyConfig
 from agents.reinforce import RecurrentReinforce
 from agents.scripted import Chooser
+from facehall_env.compilation import CompileMode
 from facehall_env.core import HORIZON, Precision, Reward
 from facehall_env.enhancer import ExtraInput, ResidualTo
 from facehall_env.patches import PATCH_SIZE, Boundary
@@ -33,6 +34,9 @@ class EnvironmentConfig:
         reward: What the environment pays; the agent's own credit is set in `AgentConfig`.
         consistent: Make the pictures shrink exactly to the low-resolution one after every step.
         precision: Of the enhancer.
+        compile: Run the enhancer through torch.compile, ``default``, ``reduce-overhead`` (on CUDA devices as
+            CUDA graphs) or ``max-autotune``; None runs it as it is.
+        channels_last: Lay the enhancer's convolutions out with the channels side by side.
         device: Where to compute; ``auto`` takes an accelerator if there is one.
     """
 
@@ -46,6 +50,8 @@ class EnvironmentConfig:
     reward: Reward = "terminal"
     consistent: bool = False
     precision: Precision = "float32"
+    compile: CompileMode | None = None
+    channels_last: bool = False
     device: str = "auto"
 
 
@@ -130,6 +136,7 @@ class RunConfig:
         select: Which state becomes the result: the ``best`` that was measured on the validation faces, or
             the ``last``; without validation faces it is the last.
         progress_bar: Show one.
+        prefetch: Read the next batch of faces in a thread while this one is used; the same batches.
     """
 
     folder: Path = Path("runs/experiment")
@@ -141,6 +148,7 @@ class RunConfig:
     validation_interval: int = 10
     select: Literal["best", "last"] = "best"
     progress_bar: bool = True
+    prefetch: bool = False
 
 
 @dataclass
@@ -180,6 +188,7 @@ _OF_THE_RUN = {
     "tensorboard_log",
     "verbose",
     "seed",
+    "prefetch",
     "device",
     "ranks",
     "_init_setup_model",

@@ -90,6 +90,7 @@ class EnhancerTrainer:
         self.max_grad_norm = max_grad_norm
         self.learner = copy.deepcopy(enhancer) if ema else enhancer
         self._averaged = 0  # updates that the enhancer is the average of
+        self._keeps_gradients = False
         parameters = self.learner.parameters()
         self.optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=betas, fused=True)
 
@@ -142,6 +143,7 @@ class EnhancerTrainer:
     @contextmanager
     def learning(self, core: HallucinationCore) -> Iterator[None]:
         """Let a core enhance with the learner, so that gradients reach it."""
+        self._keeps_gradients = core.replays_graphs
         if not self.ema:
             yield
             return
@@ -181,7 +183,7 @@ class EnhancerTrainer:
 
     def _follow(self, errors: Iterator[ErrorSum]) -> EnhancerUpdate:
         """One update from the gradient of the mean over batches whose sizes are not known before."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self._forget_gradients()
         device = next(self.learner.parameters()).device
         total, values = torch.zeros(2, device=device)
         for error in errors:
@@ -196,7 +198,7 @@ class EnhancerTrainer:
 
     def _accumulate(self, errors: Iterator[ErrorSum], values: Tensor) -> EnhancerUpdate:
         """One update from the gradient of the mean over `values` values here and those of the others."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self._forget_gradients()
         everywhere = self.ranks.sum(values)
         loss = torch.zeros((), device=values.device)
         for error in errors:
@@ -205,10 +207,20 @@ class EnhancerTrainer:
             loss += share.detach()
         return self._update(loss)
 
+    def _forget_gradients(self) -> None:
+        """Start the sum of gradients at nothing."""
+        self.optimizer.zero_grad(set_to_none=not self._keeps_gradients)
+        if self._keeps_gradients:
+            # Memory of their own: what a CUDA graph hands out is overwritten by its next replay
+            for parameter in self.learner.parameters():
+                if parameter.requires_grad and parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+
     def _update(self, loss: Tensor) -> EnhancerUpdate:
         """Clip the gradient, that of all processes, and follow it; `loss` is this process's part."""
         self.ranks.sum_gradients(self.learner.parameters())
         norm = nn.utils.clip_grad_norm_(self.learner.parameters(), self.max_grad_norm)
+        lay_as_weights(self.optimizer)
         self.optimizer.step()
         self._average()
         return EnhancerUpdate(self.ranks.sum(loss), norm)
@@ -254,6 +266,28 @@ class EnhancerTrainer:
         self._averaged = 0 if updates is None or not self.ema else int(updates)
         if self._averaged:
             self.learner.load_state_dict(weights)
+
+
+def lay_as_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Lay gradients and moments out in memory as the weights that they belong to.
+
+    Fused Adam walks all of them as they lie, so that channels-last weights beside moments from a file, or
+    gradients from other processes, would be mixed up without a word.
+    """
+    for group in optimizer.param_groups:
+        for weights in group["params"]:
+            if weights.grad is not None:
+                weights.grad = _laid_as(weights, weights.grad)
+            moments = optimizer.state.get(weights, {})
+            for name, values in moments.items():
+                if values.shape == weights.shape:
+                    moments[name] = _laid_as(weights, values)
+
+
+def _laid_as(weights: Tensor, values: Tensor) -> Tensor:
+    if values.stride() == weights.stride():
+        return values
+    return torch.empty_like(weights, dtype=values.dtype).copy_(values)
 
 
 UPDATES: Final = "averaged_updates"
@@ -338,7 +372,7 @@ class Pretraining:
         """Take one step in every episode of the batch, and learn from it."""
         core = self.core
         if core.terminated:
-            core.reset(self.faces.next())  # each process its own
+            core.reset(self.faces.next().to(core.device, non_blocking=True))  # each process its own
             self.chooser.begin(core)
         rate = cosine_schedule(self.done, self.updates, self.learning_rate, warmup=self.warmup)
         self.trainer.set_learning_rate(rate)

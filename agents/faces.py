@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +12,18 @@ from torch import Tensor
 from agents.distributed import ALONE, Ranks
 from facehall_env.arguments import whole
 from facehall_env.datasets import FaceDataset
+
+
+class _ReadAhead(NamedTuple):
+    """A batch that is being read, or was.
+
+    Attributes:
+        seen: The position that it belongs to.
+        faces: What `FaceBatches.next` will hand out.
+    """
+
+    seen: int
+    faces: Future[Tensor]
 
 
 class FaceBatches:
@@ -31,6 +44,10 @@ class FaceBatches:
             shows each once in n epochs. (In LFW's training set a few people have a large part of the
             pictures.)
         ranks: The processes that share the batches; each reads only its own part of every batch.
+        prefetch: Read the next batch in a thread while this one is used; the batches are the same, bit for
+            bit. The data set is then read while others may read it too, which ours bear.
+        device: Where the batches will be used. For a CUDA device batches that were read ahead lie in pinned
+            memory, from which ``to(device, non_blocking=True)`` copies without waiting.
 
     Raises:
         ValueError: If the data set is empty, or the batch size not positive or not to be shared evenly, or
@@ -47,6 +64,8 @@ class FaceBatches:
         shift: int = 0,
         balance_people: bool = False,
         ranks: Ranks = ALONE,
+        prefetch: bool = False,
+        device: torch.device | None = None,
     ) -> None:
         if len(dataset) == 0:
             raise ValueError(f"the {dataset.split!r} split of {dataset.name!r} holds no faces to train on")
@@ -61,13 +80,38 @@ class FaceBatches:
         self._length = len(dataset) if self._people is None else len(self._people)
         self._epoch = -1
         self._order: np.ndarray[Any, np.dtype[np.int64]] = np.empty(0, np.int64)
+        self.prefetch, self._pin = prefetch, device is not None and device.type == "cuda"
+        self._ahead: _ReadAhead | None = None
 
     def next(self) -> Tensor:
-        """This process's part of the next batch: uint8, (batch_size / processes, C, H, W), on the CPU."""
-        start = self.seen + self._first
-        faces = np.stack([self._face(position) for position in range(start, start + self._own)])
+        """This process's part of the next batch: uint8, (batch_size / processes, C, H, W), on the CPU.
+
+        What goes wrong while a batch is read is raised when that batch is asked for.
+        """
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.seen == self.seen:
+            faces = ahead.faces.result()
+        else:
+            if ahead is not None:
+                wait((ahead.faces,))  # only one reader at a time
+            faces = self._read(self.seen)
         self.seen += self.batch_size
-        return torch.from_numpy(faces).permute(0, 3, 1, 2).contiguous()
+        if self.prefetch:
+            self._ahead = self._read_ahead(self.seen)
+        return faces
+
+    def _read_ahead(self, seen: int) -> _ReadAhead:
+        """Start to read the batch at a position, in a thread that ends with it."""
+        thread = ThreadPoolExecutor(1, "faces")
+        faces = thread.submit(self._read, seen)
+        thread.shutdown(wait=False)
+        return _ReadAhead(seen, faces)
+
+    def _read(self, seen: int) -> Tensor:
+        start = seen + self._first
+        faces = np.stack([self._face(position) for position in range(start, start + self._own)])
+        batch = torch.from_numpy(faces).permute(0, 3, 1, 2).contiguous()
+        return batch.pin_memory() if self.prefetch and self._pin else batch
 
     def _face(self, position: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         epoch, place = divmod(position, self._length)

@@ -101,7 +101,10 @@ class Measurement:
                 )
         self.run, self.split, self.batch_size, self.limit = run, split, batch_size, limit
         experiment = read_experiment(make_parser().parse_path(run / "config.yaml"))
-        environment = experiment.env if root is None else replace(experiment.env, root=root)
+        # As the reference path has it; and the compiler's time is not that of a face
+        environment = replace(experiment.env, compile=None, channels_last=False)
+        if root is not None:
+            environment = replace(environment, root=root)
         network, kept = experiment.enhancer, run / ENHANCER
         if kept.is_file():  # what the run began with, weights or a prior, may lie elsewhere by now
             network = replace(network, weights=kept, prior=None)

@@ -103,6 +103,8 @@ class RecurrentReinforce(CoreAlgorithm):
         backprop_through_image: Let the enhancer's gradient flow through the pasted pictures of the episode.
         flip: Mirror training faces at random.
         balance_people: Show every person equally often, see `agents.faces.FaceBatches`.
+        prefetch: Read the next batch of faces in a thread while this one is used; it changes nothing but the
+            time, so that files do not keep it.
         policy_precision: ``"bfloat16"`` runs the policy under autocast while it learns (rollouts, updates,
             warm start); it acts and is measured in single precision all the same.
         policy_kwargs: Fields of `PolicyConfig`.
@@ -197,6 +199,7 @@ class RecurrentReinforce(CoreAlgorithm):
         backprop_through_image: bool = False,
         flip: bool = True,
         balance_people: bool = False,
+        prefetch: bool = False,
         policy_precision: Precision = "float32",
         policy_kwargs: dict[str, Any] | None = None,
         stats_window_size: int = 100,
@@ -270,7 +273,7 @@ class RecurrentReinforce(CoreAlgorithm):
         self.enhancer_updates, self.enhancer_batch_size = enhancer_updates, enhancer_batch_size
         self.enhancer_accumulate = enhancer_accumulate
         self.enhancer_ema, self.backprop_through_image = enhancer_ema, backprop_through_image
-        self.flip, self.balance_people = flip, balance_people
+        self.flip, self.balance_people, self.prefetch = flip, balance_people, prefetch
         self.policy_precision: Precision = policy_precision
         self.imitated = 0
         self.plan: list[int] | None = None
@@ -354,7 +357,7 @@ class RecurrentReinforce(CoreAlgorithm):
             callback.update_locals({"self": self, "dones": np.full(self.buffer.rows, self.core.terminated)})
             return callback.on_step()
 
-        faces = self.faces.next().repeat_interleave(self.n_rollouts, dim=0)
+        faces = self._take(self.faces).repeat_interleave(self.n_rollouts, dim=0)
         explorer = PolicyAgent(
             self.policy,
             generator=self.generator,
@@ -372,6 +375,10 @@ class RecurrentReinforce(CoreAlgorithm):
         )
         callback.on_rollout_end()
         return True
+
+    def _take(self, batches: FaceBatches) -> Tensor:
+        """The next batch on the device, which need not be waited for."""
+        return batches.next().to(self.device, non_blocking=True)
 
     def train(self) -> None:
         """One REINFORCE update of the policy from the buffer.
@@ -509,7 +516,7 @@ class RecurrentReinforce(CoreAlgorithm):
         )
         own = self.imitation_faces // self.ranks.size
         buffer = EpisodeBuffer(self.core.horizon, own, self.core.shape, self.device)
-        walk(self.core, demonstration, self.imitation_batches.next(), buffer=buffer)
+        walk(self.core, demonstration, self._take(self.imitation_batches), buffer=buffer)
         places, targets = torch.stack(demonstration.places), torch.stack(demonstration.targets)
         set_learning_rate(self.optimizer, self.imitation_learning_rate)
         losses = []
@@ -579,7 +586,13 @@ class RecurrentReinforce(CoreAlgorithm):
         core, faces = self.core, self.task.dataset
         own = self.ranks.check("n_faces", self.n_faces)
         self.buffer = EpisodeBuffer(core.horizon, own * self.n_rollouts, core.shape, self.device)
-        share: Any = {"flip": self.flip, "balance_people": self.balance_people, "ranks": self.ranks}
+        share: Any = {
+            "flip": self.flip,
+            "balance_people": self.balance_people,
+            "ranks": self.ranks,
+            "prefetch": self.prefetch,
+            "device": self.device,
+        }
         self.faces = FaceBatches(faces, self.n_faces, seed=self.seed, **share)
         self.imitation_batches = FaceBatches(faces, self.imitation_faces, seed=self.seed + 1, **share)
         self.load_positions(positions)

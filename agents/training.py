@@ -64,6 +64,7 @@ class TrainingRun:
             self.env,
             policy_kwargs=experiment.policy,
             seed=experiment.run.seed,
+            prefetch=experiment.run.prefetch,
             ranks=ranks,
             **experiment.agent,
         )
@@ -103,6 +104,8 @@ class TrainingRun:
             flip=settings.flip,
             balance_people=settings.balance_people,
             ranks=self.ranks,
+            prefetch=run.prefetch,
+            device=self.task.core.device,
         )
         pretraining = Pretraining(
             self.task.core.replica(
@@ -413,6 +416,8 @@ def environment_arguments(env: EnvironmentConfig, split: str) -> dict[str, Any]:
         "consistent": env.consistent,
         "enhancer": "identity",
         "precision": env.precision,
+        "compile": env.compile,
+        "channels_last": env.channels_last,
         "device": env.device,
         "data_options": env.data,
     }

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facehall_env.arguments import one_of, size_of_patch, whole
+from facehall_env.compilation import CompiledEnhancement, CompileMode
 from facehall_env.enhancer import Enhancer, EnhancerConfig, EnhancerInput, IdentityEnhancer
 from facehall_env.patches import PATCH_SIZE, Boundary, PatchGeometry
 from facehall_env.resample import ProtocolName, Resampler
@@ -68,6 +69,13 @@ class HallucinationCore:
             them closer to the HR picture whatever the enhancer did, up to the clamping at black and white.
         enhancer: The network that enhances patches; None leaves them as they are.
         precision: ``"bfloat16"`` runs the enhancer under autocast; pictures stay float32.
+        compile: Run the enhancer, not its prior, through ``torch.compile`` in this mode: ``"default"``,
+            ``"reduce-overhead"`` (on CUDA devices as CUDA graphs) or ``"max-autotune"``, see
+            `CompiledEnhancement`. None runs the network as it is. The arithmetic is the same but for its
+            rounding.
+        channels_last: Lay the weights of the enhancer's convolutions, and so what they make, out with the
+            channels side by side. The arithmetic is the same but for the order of its sums; what it gains
+            depends on network and device.
         device: Where everything lives.
 
     Attributes:
@@ -99,6 +107,8 @@ class HallucinationCore:
         consistent: bool = False,
         enhancer: Enhancer | None = None,
         precision: Precision = "float32",
+        compile: CompileMode | None = None,
+        channels_last: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         one_of("reward", reward, Reward)
@@ -111,6 +121,8 @@ class HallucinationCore:
         self.reward, self.coverage_weight, self.precision = reward, coverage_weight, precision
         self.consistent = consistent
         self.device = torch.device(device)
+        self.compile, self.channels_last = compile, channels_last
+        self._compiled = None if compile is None else CompiledEnhancement(compile, self.device)
         self.geometry = PatchGeometry(height, width, self.patch_size, boundary, self.device)
         # Whole levels, shrunk by a power of two and enlarged by dyadic weights, are exact in double
         # precision, in whatever order the products are summed: I_0 depends neither on the batch nor
@@ -125,7 +137,8 @@ class HallucinationCore:
         """Enhance with this network from the next step on; the core keeps a reference and never trains it.
 
         Args:
-            enhancer: The network; a module is moved to the core's device. None is the identity.
+            enhancer: The network; a module is moved to the core's device, and its convolutions are laid out
+                channels-last where the core says so. None is the identity.
 
         Raises:
             TypeError: If it is no `Enhancer`.
@@ -147,6 +160,8 @@ class HallucinationCore:
                 )
         if isinstance(enhancer, nn.Module):
             enhancer = cast(Enhancer, enhancer.to(self.device))
+            if self.channels_last:  # convolutions pass the layout on from their weights to what they make
+                cast(Any, enhancer).to(memory_format=torch.channels_last)
         prior = getattr(enhancer, "prior", None)
         if prior is not None and prior.config.scale != self.scale:
             raise ValueError(
@@ -174,9 +189,16 @@ class HallucinationCore:
             "consistent": self.consistent,
             "enhancer": self.enhancer,
             "precision": self.precision,
+            "compile": self.compile,
+            "channels_last": self.channels_last,
             "device": self.device,
         }
         return HallucinationCore(**(settings | changes))
+
+    @property
+    def replays_graphs(self) -> bool:
+        """Whether the enhancer runs as CUDA graphs, see `CompiledEnhancement`."""
+        return self._compiled is not None and self._compiled.replays_graphs
 
     @property
     def terminated(self) -> bool:
@@ -348,7 +370,10 @@ class HallucinationCore:
             ValueError: If the enhancer returns patches of another shape.
         """
         with autocast(self.device, self.precision):
-            enhanced = self.enhancer(inputs)
+            if self._compiled is None or isinstance(self.enhancer, IdentityEnhancer):
+                enhanced = self.enhancer(inputs)
+            else:
+                enhanced = self._compiled(self.enhancer, inputs)
         if enhanced.shape != inputs.patch.shape:
             raise ValueError(
                 f"the enhancer turned patches {tuple(inputs.patch.shape)} into {tuple(enhanced.shape)}, but "

@@ -61,7 +61,8 @@ class FaceHallucinationEnv(gym.Env[Observation, np.int64]):
     Those of `FaceTask`, all by keyword and fit for JSON: which faces (``root``, ``split``, ``sampling``,
     ``data_options``), how they are degraded (``protocol``), the episode (``horizon``, ``patch_size``,
     ``boundary``, ``reward``, ``coverage_weight``, ``consistent``), what is seen (``observation``), who
-    enhances (``enhancer``, ``precision``) and where (``device``); and ``render_mode``. By default the weights
+    enhances (``enhancer``), how (``precision``, ``compile``, ``channels_last``) and where (``device``); and
+    ``render_mode``. By default the weights
     enhance that were trained for the task, and a line says which (``env.unwrapped.task.pretrained`` has
     them); where there are none patches stay as they are, with a warning. A live network is attached by
     `set_enhancer`.

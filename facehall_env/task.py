@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from facehall_env.arguments import one_of, size_of_patch
+from facehall_env.compilation import CompileMode
 from facehall_env.core import HORIZON, HallucinationCore, Precision, Reward
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.enhancer import PRESETS, LocalEnhancementNetwork, load_enhancer, make_enhancer
@@ -53,6 +54,9 @@ class FaceTask:
             weights, else as ``"identity"``, with a warning at the first reset unless a network was attached
             by then. A live network is attached by ``set_enhancer``.
         precision: ``"float32"`` or ``"bfloat16"``.
+        compile: Run the enhancer through ``torch.compile``: ``"default"``, ``"reduce-overhead"`` or
+            ``"max-autotune"``; None, the default, as it is. See `HallucinationCore`.
+        channels_last: Lay the enhancer's convolutions out with the channels side by side.
         device: A torch device, or ``"auto"``: an accelerator if there is one.
         data_options: More keyword arguments of the data set.
 
@@ -83,6 +87,8 @@ class FaceTask:
         observation: ObservationKind = "image",
         enhancer: str | Path | None = None,
         precision: Precision = "float32",
+        compile: CompileMode | None = None,
+        channels_last: bool = False,
         device: str = "cpu",
         data_options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -109,6 +115,8 @@ class FaceTask:
             consistent=consistent,
             enhancer=network,
             precision=precision,
+            compile=compile,
+            channels_last=channels_last,
             device=placed,
         )
         self._loaded, self._weights, self._asked = self.core.enhancer, weights, enhancer is not None

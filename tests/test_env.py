@@ -316,6 +316,7 @@ def test_wrong_reset_options_are_refused_and_change_nothing(options, message):
         ({"enhancer": "huge"}, FileNotFoundError, "enhancer is 'huge'.*identity, paper, full, half, tiny"),
         ({"enhancer": torch.nn.Identity()}, ValueError, "set_enhancer"),
         ({"precision": "int8"}, ValueError, "precision is 'int8'"),
+        ({"compile": "fast"}, ValueError, "compile is 'fast'.*'reduce-overhead'"),
         ({"device": "gpu"}, ValueError, "device is 'gpu'"),
         ({"device": "cuda:99"}, ValueError, "device is 'cuda:99'"),
         ({"data_options": {"colour": "green"}}, TypeError, "colour"),

@@ -27,6 +27,8 @@ def test_words_become_a_core():
         coverage_weight=1.5,
         consistent=True,
         precision="bfloat16",
+        compile="default",
+        channels_last=True,
         data_options=FACES,
         **SMALL,
     )
@@ -35,6 +37,7 @@ def test_words_become_a_core():
     assert (core.shape, core.scale, core.horizon, core.patch_size) == ((3, 32, 32), 4, 3, (12, 9))
     assert (core.boundary, core.protocol, core.reward) == ("clamp", "torch7", "delta")
     assert core.consistent
+    assert (core.compile, core.channels_last) == ("default", True)
     assert (core.coverage_weight, core.precision, core.device) == (1.5, "bfloat16", torch.device("cpu"))
 
 
@@ -43,6 +46,7 @@ def test_the_defaults_are_the_papers():
     assert (core.shape, core.scale, core.horizon, core.patch_size) == ((3, 128, 128), 8, 25, (60, 45))
     assert (core.boundary, core.protocol, core.reward) == ("pad", "aligned", "terminal")
     assert not core.consistent
+    assert (core.compile, core.channels_last) == (None, False)
 
 
 def test_faces_come_as_the_core_takes_them():

@@ -17,6 +17,7 @@ import train_agent
 from agents.configuration import make_parser, read_experiment
 from agents.divergence import DivergenceError, LossWatch
 from agents.evaluation import published_id
+from agents.measurement import Measurement
 from agents.records import load_images, load_records, make_table
 from agents.reinforce import RecurrentReinforce
 from agents.training import TrainingRun
@@ -83,11 +84,13 @@ def test_run_leaves_a_folder_that_can_be_run_again(config: Path, tmp_path: Path)
     assert read_experiment(again).total_timesteps == 36
 
 
+FASTER = ("--env.channels_last", "true", "--run.prefetch", "true")
 AVERAGED = ("--agent.enhancer_ema", "0.5", "--pretraining.ema", "0.5", "--run.select", "last")
 
 
 @pytest.mark.parametrize(
-    ("checkpoints_before_the_end", "more"), [(1, ()), (3, ()), (5, ()), (7, ()), (1, AVERAGED), (7, AVERAGED)]
+    ("checkpoints_before_the_end", "more"),
+    [(1, ()), (3, ()), (5, ()), (7, ()), (1, AVERAGED), (7, AVERAGED), (2, FASTER)],
 )
 def test_interrupted_run_goes_on_bit_for_bit(
     config: Path, tmp_path: Path, killed_after: Any, checkpoints_before_the_end: int, more: tuple[str, ...]
@@ -328,6 +331,14 @@ def test_scripts_train_and_measure(
     names = load_dataset("synthetic", split="test", size=12, image_size=32)
     assert list(values["id"]) == [published_id(names.id(i)) for i in range(5)]
     assert Path("run/faces-test-torch7.png").stat().st_size > 1000
+
+
+def test_measuring_takes_the_reference_path(config: Path, tmp_path: Path) -> None:
+    run = make_run(config, tmp_path / "run", *FASTER, "--pretraining.updates", "0", "--total_timesteps", "0")
+    run.train()
+    assert run.task.core.channels_last
+    env = Measurement(tmp_path / "run").experiment.env
+    assert (env.compile, env.channels_last) == (None, False)
 
 
 def test_measuring_again_only_measures_what_is_missing(config: Path, tmp_path: Path) -> None:

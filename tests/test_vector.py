@@ -16,12 +16,12 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import NormalizeReward, RecordEpisodeStatistics, RecordVideo
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from facehall_env import FaceHallucinationEnv, FaceHallucinationVectorEnv
 from facehall_env.patches import PatchGeometry
 from facehall_env.sampling import FaceOrder
 from tests.small import PATCH, SIDE, SmallFaces, small_enhancer
+from tests.waiting import NoReadBack, never_waiting_for_cuda
 
 ENV_ID = "FaceHallucination-Synthetic-x4"
 LAST = SIDE * SIDE - 1
@@ -244,15 +244,6 @@ def test_tensors_say_what_arrays_say():
     assert tensors.step(np.zeros(4, np.int32))[1].shape == (4,)  # arrays are taken as well
 
 
-class NoReadBack(TorchDispatchMode):
-    """Refuses to turn a tensor into a Python number, which would wait for an accelerator."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.overloadpacket in (torch.ops.aten._local_scalar_dense, torch.ops.aten.is_nonzero):
-            raise AssertionError("a value was read back from the device")
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize(
     "more", [{}, {"observation": "dict", "reward": "delta"}, {"boundary": "clamp"}], ids=str
 )
@@ -279,12 +270,9 @@ def test_a_step_on_tensors_never_waits_for_the_gpu():
     for _ in range(2):
         env.reset(seed=0)
         actions = torch.arange(4, device="cuda")
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+        with never_waiting_for_cuda():
             for _ in range(3):
                 seen, *_ = env.step(actions)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
         assert seen["image"].is_cuda
 
 

@@ -77,6 +77,7 @@ def test_every_argument_that_learning_depends_on_is_written() -> None:
         "tensorboard_log",
         "verbose",
         "device",
+        "prefetch",
         "ranks",
     }
     assert arguments - apart - {"_init_setup_model"} == set(RecurrentReinforce.HYPERPARAMETERS)

@@ -1,18 +1,25 @@
 """Walking episodes, and what is said of them afterwards."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from toys import POLICY, SHAPE, RecordingCore, ToyFaces, randomise, toy_agent, toy_enhancer
+from toys import POLICY, SHAPE, RecordingCore, ToyFaces, randomise, toy_agent, toy_enhancer, toy_env
 
 from agents.buffers import EpisodeBuffer
 from agents.faces import face_batch
 from agents.policies import PolicyConfig, RecurrentPolicyNetwork, choose_place
 from agents.rollout import PolicyAgent, describe, distinct_places, walk
+from facehall_env.core import HallucinationCore
+from facehall_env.patches import PatchGeometry
+from tests.waiting import NoReadBack, never_waiting_for_cuda
 
 WIDTH = 20
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 @given(st.lists(st.integers(0, WIDTH * 15 - 1), min_size=1, max_size=8), st.sampled_from([0.0, 3.0, 8.0]))
@@ -79,3 +86,52 @@ def test_a_policy_in_half_precision_learns_about_the_same_and_remembers_in_singl
     assert not torch.equal(*logits)
     assert float((logits[0] - logits[1]).abs().max() / logits[0].abs().max()) < 0.02
     assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.99
+
+
+POLICIES = [
+    {},
+    {"inhibition": 5.0},
+    {"head": "flat", "history": "last"},
+    {"head": "gaussian", "stride": 1, "history": "last", "policy_input": "both"},
+]
+
+
+def explored(device: str, policy: dict[str, Any], **env: Any) -> tuple[HallucinationCore, Callable[[], bool]]:
+    """A core, and what fills an agent's buffer with its episodes; the faces are on the device."""
+    agent = toy_agent(toy_env(reward="delta", device=device, **env), policy_kwargs=policy)
+    explorer = PolicyAgent(randomise(agent.policy), generator=agent.generator, training=True)
+    faces = face_batch(ToyFaces(), range(4)).to(agent.device)
+    return agent.core, lambda: walk(agent.core, explorer, faces, buffer=agent.buffer)
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_a_rollout_reads_nothing_back(policy: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    core, rollout = explored("cpu", policy)
+    with NoReadBack(), pytest.raises(AssertionError, match="read back"):
+        rollout()  # on a CPU, where it costs nothing, the locations are checked
+    monkeypatch.setattr(PatchGeometry, "legal", lambda *_: True)
+    core.geometry.on_host = False
+    with NoReadBack():
+        assert rollout()
+
+
+@needs_cuda
+@pytest.mark.parametrize("switches", [{}, {"precision": "bfloat16", "channels_last": True}], ids=str)
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_a_rollout_never_waits_for_the_gpu(policy: dict[str, Any], switches: dict[str, Any]) -> None:
+    _, rollout = explored("cuda", policy, **switches)
+    rollout()  # libraries are loaded, and matrices laid out
+    with never_waiting_for_cuda():
+        assert rollout()
+
+
+@needs_cuda
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:TensorFloat32")
+@pytest.mark.parametrize("compile", ["default", "reduce-overhead"])
+def test_a_compiled_rollout_never_waits_for_the_gpu(compile: str) -> None:
+    _, rollout = explored("cuda", {}, compile=compile)
+    for _ in range(3):  # compiled, tried, recorded
+        rollout()
+    with never_waiting_for_cuda():
+        assert rollout()
