@@ -438,6 +438,18 @@ def test_the_interval_of_a_paired_difference(tmp_path):
     assert swapped.mean == pytest.approx(-found.mean)
 
 
+def test_a_part_is_compared_with_the_same_images_of_the_whole(tmp_path):
+    psnr = np.linspace(20.0, 29.0, 10)
+    save_images(tmp_path / "whole.csv", measurements(10, psnr=psnr))
+    save_images(tmp_path / "part.csv", measurements(4, psnr=psnr[:4] + 0.5))
+    found = paired_difference(tmp_path / "part.csv", tmp_path / "whole.csv", within=True)
+    assert (found.n, found.mean) == (4, pytest.approx(0.5))
+    with pytest.raises(RecordError, match="6 are in only one of them"):
+        paired_difference(tmp_path / "part.csv", tmp_path / "whole.csv")
+    with pytest.raises(RecordError, match="6 are in only one of them"):
+        paired_difference(tmp_path / "whole.csv", tmp_path / "part.csv", within=True)
+
+
 def test_a_comparison_of_what_cannot_be_compared_is_refused(tmp_path):
     save_images(tmp_path / "a.csv", measurements())
     save_images(tmp_path / "other.csv", measurements(id=["Face_0000", "Face_0001", "Face_0002", "Stranger"]))

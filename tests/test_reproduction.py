@@ -228,6 +228,19 @@ def test_committed_records_make_a_table_without_data(tmp_path: Path) -> None:
     assert [line[6] for line in render(request, found).table.rows if line[2] == "SRCNN"] == ["+1.10"]
 
 
+def test_a_row_of_fewer_faces_is_compared_on_these(tmp_path: Path) -> None:
+    bicubic = a_record(method="bicubic", preset="default", psnr=22.0)
+    write(tmp_path / "all.json", bicubic)
+    save_records(tmp_path / "few.json", [few := a_record(n=2)])
+    columns = dict.fromkeys(("psnr", "psnr_y", "ssim", "fsim"), [23.0, 23.1])
+    save_images(images_path(tmp_path / "few.json", few), {"index": [0, 1], "id": ["a", "b"], **columns})
+    request = Request(
+        "table1", rows=("srcnn",), scales=(8,), protocols=("torch7",), train=False, output=tmp_path
+    )
+    [line] = render(request, collect([tmp_path / "all.json", tmp_path / "few.json"])).table.rows
+    assert line[6] == "+1.10 [+1.10, +1.10]"  # 21.9 and 22.0 of bicubic's 21.9, 22.0 and 22.1
+
+
 def test_which_of_several_records_stands_in_the_table(tmp_path: Path) -> None:
     cell = Cell(TABLES["table1"].row("srcnn"), "lfw", 8, "torch7")
     own, few = a_record(psnr=22.0), a_record(preset="other", psnr=25.0)

@@ -31,6 +31,7 @@ def paired_difference(
     second: str | Path | Sequence[Path],
     column: str = "psnr",
     *,
+    within: bool = False,
     confidence: float = 0.95,
     resamples: int = 9999,
     seed: int = 0,
@@ -38,14 +39,15 @@ def paired_difference(
     """The mean over the images of `first` minus `second`, with a paired bootstrap confidence interval.
 
     The images are resampled, not the methods: an image keeps its two values together, so what all methods
-        find hard
-    about it cancels. Percentiles are used; the interval is for the choice of test images and says nothing of
+    find hard about it cancels. Percentiles are used; the interval is for the choice of test images and says nothing of
     the randomness of training.
 
     Args:
         first: A CSV file of `save_images`, or one a seed, of whose values the mean counts, image by image.
         second: Another, of the same images in any order.
         column: What is compared.
+        within: Leave out images that only `second` has, such as the rest of a split of which `first` has a
+            part.
         confidence: The probability that the interval is to have, in (0, 1).
         resamples: How many times the images are drawn.
         seed: Of the draws.
@@ -61,6 +63,8 @@ def paired_difference(
     from scipy.stats import bootstrap
 
     values = [_mean_by_id(paths, column) for paths in (first, second)]
+    if within:
+        values[1] = {name: value for name, value in values[1].items() if name in values[0]}
     if strangers := sorted(values[0].keys() ^ values[1].keys()):
         raise RecordError(
             f"{first} and {second} are not of the same images: {len(strangers)} are in only one of them, "

@@ -146,11 +146,16 @@ def _over(request: Request, cell: Cell, own: Sequence[Found], rival: Row, found:
     other = Cell(rival, cell.dataset, cell.scale, cell.protocol)
     n = own[0].record.n
     name = other.folder(request.maker.recipe.runs).name
-    against = choose(other, found, request.split, n, name)
-    if against is None or any(each.record.n != n for each in own):
+    against = choose(other, found, request.split, n, name) or choose(other, found, request.split, None, name)
+    if against is None or against.record.n < n or any(each.record.n != n for each in own):
         return NOTHING
+    whole = against.record.n == n  # else it was measured on more faces, of which the first ones are these
     if n < 2 or not all(each.images.is_file() for each in (*own, against)):
+        if not whole:
+            return NOTHING
         mean = sum(each.record.psnr for each in own) / len(own)
         return f"{mean - against.record.psnr:+.2f}"
-    gap = paired_difference([each.images for each in own], against.images, resamples=_RESAMPLES)
+    gap = paired_difference(
+        [each.images for each in own], against.images, within=not whole, resamples=_RESAMPLES
+    )
     return f"{gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
