@@ -232,7 +232,7 @@ def test_a_row_of_fewer_faces_is_compared_on_these(tmp_path: Path) -> None:
     bicubic = a_record(method="bicubic", preset="default", psnr=22.0)
     write(tmp_path / "all.json", bicubic)
     save_records(tmp_path / "few.json", [few := a_record(n=2)])
-    columns = dict.fromkeys(("psnr", "psnr_y", "ssim", "fsim"), [23.0, 23.1])
+    columns = {name: [23.0, 23.1] for name in ("psnr", "psnr_y", "ssim", "fsim")}
     save_images(images_path(tmp_path / "few.json", few), {"index": [0, 1], "id": ["a", "b"], **columns})
     request = Request(
         "table1", rows=("srcnn",), scales=(8,), protocols=("torch7",), train=False, output=tmp_path

@@ -39,8 +39,8 @@ def paired_difference(
     """The mean over the images of `first` minus `second`, with a paired bootstrap confidence interval.
 
     The images are resampled, not the methods: an image keeps its two values together, so what all methods
-    find hard about it cancels. Percentiles are used; the interval is for the choice of test images and says nothing of
-    the randomness of training.
+    find hard about it cancels. Percentiles are used; the interval is for the choice of test images and says
+    nothing of the randomness of training.
 
     Args:
         first: A CSV file of `save_images`, or one a seed, of whose values the mean counts, image by image.
