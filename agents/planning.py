@@ -9,9 +9,13 @@ import torch
 from torch import Tensor
 
 from agents.distributed import ALONE, Ranks
+from agents.faces import evenly_spread, face_batch
 from agents.policies import Inhibition, PolicyConfig
 from facehall_env.core import HallucinationCore
+from facehall_env.datasets import FaceDataset
 
+PLAN_FACES: Final = 32
+"""Faces that a scan is planned for, where nothing else is said."""
 _COARSE: Final = 36
 """At least so many places, evenly spread, are tried before the best ones' neighbours are."""
 _KEPT: Final = 3
@@ -42,6 +46,27 @@ class PlannedScan:
         return torch.full((core.rows,), location, device=core.device)
 
 
+def plan_scan(
+    core: HallucinationCore, config: PolicyConfig, dataset: FaceDataset, count: int, ranks: Ranks = ALONE
+) -> list[int]:
+    """Plan a scan for evenly spread faces of a data set.
+
+    Args:
+        core: Gives the task and the enhancer.
+        config: The grid of places, and the inhibition of return.
+        dataset: The faces, usually the training faces.
+        count: How many of them.
+        ranks: The processes that share them.
+
+    Returns:
+        Places of the grid, one a step.
+    """
+    chosen = evenly_spread(len(dataset), count)
+    # Every process has as many, so that the mean over the processes is that over the faces
+    own = chosen[ranks.rank : len(chosen) // ranks.size * ranks.size : ranks.size] or chosen
+    return Planner(core, config, ranks).plan(face_batch(dataset, own))
+
+
 class Planner:
     """Plans a scan step by step: each time the place that wins most in the mean over some faces.
 
@@ -57,6 +82,11 @@ class Planner:
     def __init__(self, core: HallucinationCore, config: PolicyConfig, ranks: Ranks = ALONE) -> None:
         self.core, self.config, self.ranks = core, config, ranks
         self._inhibition = Inhibition(config).to(core.device) if config.inhibition else None
+
+    @property
+    def least_patches(self) -> int:
+        """How many patches a plan enhances for every face, at least: the coarse grid, and the step itself."""
+        return self.core.horizon * (len(self._grid(self._coarsest())) + 1)
 
     def plan(self, faces: Tensor) -> list[int]:
         """Places of the grid, one a step of an episode.

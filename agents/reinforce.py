@@ -17,7 +17,7 @@ from agents.algorithm import CoreAlgorithm, Value, as_schedule, set_learning_rat
 from agents.buffers import EpisodeBuffer
 from agents.distributed import ALONE, Ranks
 from agents.enhancement import Coupling, EnhancerTrainer, check_ema
-from agents.faces import FaceBatches, evenly_spread, face_batch
+from agents.faces import FaceBatches
 from agents.imitation import (
     Demonstration,
     OracleTeacher,
@@ -26,7 +26,7 @@ from agents.imitation import (
     TeacherName,
     imitation_loss,
 )
-from agents.planning import Planner
+from agents.planning import PLAN_FACES, plan_scan
 from agents.policies import PolicyConfig, PolicyNetwork, RecurrentPolicyNetwork, mode
 from agents.presets import preset_arguments
 from agents.rollout import PolicyAgent, describe, walk
@@ -181,7 +181,7 @@ class RecurrentReinforce(CoreAlgorithm):
         max_grad_norm: float = 1.0,
         imitation_updates: int = 100,
         imitation_teacher: TeacherName = "plan",
-        imitation_plan_faces: int = 32,
+        imitation_plan_faces: int = PLAN_FACES,
         imitation_faces: int = 32,
         imitation_epochs: int = 2,
         imitation_rows: int = 8,
@@ -542,12 +542,9 @@ class RecurrentReinforce(CoreAlgorithm):
                 ErrorMap(self.oracle), temperature=self.imitation_temperature, floor=self.imitation_floor
             )
         if self.plan is None:
-            faces, ranks = self.task.dataset, self.ranks
-            chosen = evenly_spread(len(faces), self.imitation_plan_faces)
-            # Every process has as many, so that the mean over the processes is that over the faces
-            own = chosen[ranks.rank : len(chosen) // ranks.size * ranks.size : ranks.size] or chosen
-            planner = Planner(self.core, self.policy.config, ranks)
-            self.plan = planner.plan(face_batch(faces, own))
+            self.plan = plan_scan(
+                self.core, self.policy.config, self.task.dataset, self.imitation_plan_faces, self.ranks
+            )
         return PlanTeacher(self.plan)
 
     # --- setting up ---

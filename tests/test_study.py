@@ -31,7 +31,7 @@ measure_every: 16
 validation_faces: 3
 seeds: [0, 5]
 policy: {stride: 8, picture_features: 4, history_features: 4, lstm_features: 4, head_channels: 2}
-agent: {n_faces: 2, n_rollouts: 2, imitation_updates: 1, imitation_faces: 2}
+agent: {n_faces: 2, n_rollouts: 2, imitation_updates: 1, imitation_faces: 2, imitation_teacher: oracle}
 variants:
   default: {}
   greedy: {agent: {baseline: self_critical, imitation_updates: 0}}
@@ -85,7 +85,7 @@ def test_every_variant_and_seed_is_measured_as_it_learns(finished: Path) -> None
     header = "variant,seed,timesteps,seconds,mode,psnr_gain,coverage,distinct_places,commit"
     assert list(rows[0]) == header.split(",")
     scripted = Counter(row["variant"] for row in rows if row["mode"] == "scripted")
-    assert scripted == {"random": 2, "coverage_greedy": 2, "raster": 1, "greedy_oracle": 1}
+    assert scripted == {"random": 2, "coverage_greedy": 2, "raster": 1, "planned": 1, "greedy_oracle": 1}
     # An update of `default` takes 8 steps, after 2 episodes of 2 steps and 2 previews of 9 patches; one of
     # `greedy` takes 8 and the 4 of its argmax episodes
     for name, expected in (("default", [0, 22, 38, 46]), ("greedy", [0, 24, 36, 48])):

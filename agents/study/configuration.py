@@ -15,7 +15,7 @@ from agents.runs import ENHANCER
 from facehall_env.arguments import one_of, whole
 
 Algorithm = Literal["reinforce", "ppo", "a2c", "recurrent_ppo"]
-SCRIPTED: Final = ("random", "raster", "coverage_greedy", "greedy_oracle")
+SCRIPTED: Final = ("random", "raster", "coverage_greedy", "planned", "greedy_oracle")
 """What stands beside the variants without learning."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -75,7 +75,8 @@ class StudyConfig:
         validation_faces: Faces of the validation split that are measured, evenly spread over it.
         panels: Panels of the figure: a title -> the variants in it; none: all in one.
         by_time: Titles of panels that are drawn over wall-clock time as well.
-        compare: The variant whose argmax is compared, face by face, with random patches and the raster scan.
+        compare: The variant whose argmax is compared, face by face, with random patches, the raster scan and
+            the planned scan.
         folder: Where studies are written; this one into a folder of its name.
         progress_bar: Say what is being trained.
     """

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from agents.study.configuration import SCRIPTED
 from agents.study.summary import LABELS, Curves
 
-_STYLES = dict(zip(SCRIPTED, (":", "--", "-.", "-"), strict=True))
+_STYLES = dict(zip(SCRIPTED, (":", "--", "-.", (0, (5, 1)), "-"), strict=True))
 
 
 def save_figure(

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.algorithm import policy_config
 from agents.callbacks import AtIteration
+from agents.planning import Planner
 from agents.presets import preset_arguments
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent
@@ -101,10 +102,15 @@ class ReinforceLearner:
 
     @property
     def warm_start_steps(self) -> int:
-        """Environment steps of the warm start: its episodes, and the oracle's previews where it has some."""
+        """Environment steps of the warm start, at least: its episodes, and what its teacher tries out."""
         agent = self._agent
-        preview = len(covering_locations(agent.core)) if agent.oracle == "gain" else 0
-        return agent.imitation_updates * agent.imitation_faces * (agent.core.horizon + preview)
+        episodes, tried = agent.imitation_updates * agent.imitation_faces, 0
+        if episodes and agent.imitation_teacher == "plan":
+            planner = Planner(agent.core, agent.policy.config)
+            tried = min(agent.imitation_plan_faces, len(agent.task.dataset)) * planner.least_patches
+        elif agent.oracle == "gain":
+            tried = episodes * len(covering_locations(agent.core))
+        return episodes * agent.core.horizon + tried
 
     @property
     def steps(self) -> int:

@@ -16,7 +16,7 @@ from agents.study.configuration import SCRIPTED
 from agents.study.curves import CurveFile
 from agents.study.figure import save_figure
 from agents.study.run import Study
-from agents.study.summary import Curves, equal_table, mean_over_seeds, outcome_table, paired_table
+from agents.study.summary import COMPARED, Curves, equal_table, mean_over_seeds, outcome_table, paired_table
 from facehall_env.task import choose_device
 
 PAGE: Final = Path("docs/policy.md")
@@ -38,9 +38,9 @@ def draw(study: Study) -> None:
             for seed in config.seeds
             if study.finished(config.compare, seed)
         ],
-        "random.csv": sorted((folder / "faces").glob("random.seed*.scripted.csv")),
-        "raster.csv": sorted((folder / "faces").glob("raster.seed*.scripted.csv")),
     }
+    for name in COMPARED:
+        pairs[f"{name}.csv"] = sorted((folder / "faces").glob(f"{name}.seed*.scripted.csv"))
     if all(pairs.values()):
         for name, files in pairs.items():
             mean_over_seeds(files, folder / "compared" / name)

@@ -103,6 +103,7 @@ class Study:
             agents += [("random", seed, RandomPatch), ("coverage_greedy", seed, _coverage_greedy)]
         agents += [
             ("raster", first, lambda _: RasterScan()),
+            ("planned", first, lambda _: world.planned_scan()),
             ("greedy_oracle", first, lambda _: GreedyOracle()),
         ]
         assert {name for name, _, _ in agents} == set(SCRIPTED)
@@ -111,8 +112,9 @@ class Study:
                 continue
             self._say(f"{name}, seed {seed}")
             self.curves.drop(name, seed)
-            self.curves.append([self.row(name, seed, 0, 0.0, "scripted", world.measure(make(seed)))])
-            self._measure_faces(world, make(seed), name, seed, "scripted")
+            agent = make(seed)
+            self.curves.append([self.row(name, seed, 0, 0.0, "scripted", world.measure(agent))])
+            self._measure_faces(world, agent, name, seed, "scripted")
 
     def _measure_faces(self, world: World, agent: CoreAgent, name: str, seed: int, mode: Mode) -> None:
         with torch.random.fork_rng():

@@ -22,8 +22,11 @@ LABELS = {
     "random": "random patches",
     "raster": "raster scan",
     "coverage_greedy": "coverage-greedy",
+    "planned": "planned scan",
     "greedy_oracle": "greedy oracle",
 }
+COMPARED = ("random", "raster", "planned")
+"""What a variant is compared with, face by face."""
 
 
 class Curves:
@@ -173,11 +176,13 @@ def paired_table(folder: Path, compare: str) -> str:
     """The variant's argmax against agents that do not learn: mean difference over faces.
 
     Args:
-        folder: Holds what `mean_over_seeds` wrote: ``VARIANT.argmax.csv``, ``random.csv``, ``raster.csv``.
+        folder: Holds what `mean_over_seeds` wrote: ``VARIANT.argmax.csv``, ``random.csv`` and so on.
         compare: The variant.
     """
     lines = [f"| argmax of {compare} less | PSNR (dB), 95 % interval |", "| --- | --- |"]
-    for name in ("random", "raster"):
+    for name in COMPARED:
+        if not (folder / f"{name}.csv").is_file():  # published before that agent was compared with
+            continue
         found = paired_difference(folder / f"{compare}.argmax.csv", folder / f"{name}.csv")
         lines.append(f"| {LABELS[name]} | {found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}] |")
     return "\n".join(lines)

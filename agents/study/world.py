@@ -8,7 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agents.algorithm import policy_config
 from agents.faces import evenly_spread, face_batch
+from agents.planning import PLAN_FACES, PlannedScan, plan_scan
 from agents.rollout import Recorder, distinct_places, walk
 from agents.scripted import CoreAgent
 from agents.study.configuration import StudyConfig
@@ -126,6 +128,14 @@ class World:
         counted = CountedEnhancer(self.enhancer)
         made.env_method("set_enhancer", counted)
         return made, counted
+
+    def planned_scan(self) -> PlannedScan:
+        """What the warm start teaches by default, walked as it is: on the grid of the study's policy."""
+        env, _ = self.environment()
+        config = policy_config(env.task, self.config.policy)
+        count = self.config.agent.get("imitation_plan_faces", PLAN_FACES)
+        places = torch.tensor(plan_scan(env.task.core, config, env.task.dataset, count))
+        return PlannedScan(config.location(places).tolist())
 
     def measure(self, agent: CoreAgent) -> dict[str, float]:
         """What an agent's episodes on the validation faces come to, as means over the faces.
