@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from agents.baselines.contract import Hallucinator
 from agents.distributed import ALONE, Ranks
 from agents.faces import face_batch
+from agents.planning import PlannedScan
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent, Recorder, distinct_places, walk
 from agents.scripted import CoreAgent, GreedyOracle, RandomPatch, RasterScan
@@ -28,12 +29,19 @@ from facehall_env.datasets import FaceDataset
 from facehall_env.metrics import measure
 
 Method = Literal[
-    "bicubic", "random_patch", "raster_scan", "greedy_oracle", "attention_fh", "attention_fh_sampled"
+    "bicubic",
+    "random_patch",
+    "raster_scan",
+    "planned_scan",
+    "greedy_oracle",
+    "attention_fh",
+    "attention_fh_sampled",
 ]
 METHODS: Final[tuple[Method, ...]] = (
     "bicubic",
     "random_patch",
     "raster_scan",
+    "planned_scan",
     "greedy_oracle",
     "attention_fh",
     "attention_fh_sampled",
@@ -70,7 +78,7 @@ def make_agent(method: Method, agent: RecurrentReinforce | None, seed: int) -> C
         seed: Of random choices.
 
     Raises:
-        ValueError: If the method needs a trained agent and there is none.
+        ValueError: If the method needs a trained agent, or one that was taught a plan, and there is none.
     """
     if method == "bicubic":
         return None
@@ -82,6 +90,13 @@ def make_agent(method: Method, agent: RecurrentReinforce | None, seed: int) -> C
         return GreedyOracle()
     if agent is None:
         raise ValueError(f"{method} needs a trained agent")
+    if method == "planned_scan":
+        if agent.plan is None:
+            raise ValueError(
+                "planned_scan walks the scan that was planned for the agent's warm start, but this agent had "
+                "none: train one with imitation_teacher 'plan'"
+            )
+        return PlannedScan(agent.policy.location(torch.tensor(agent.plan)).tolist())
     generator = torch.Generator(agent.device).manual_seed(seed)
     return PolicyAgent(agent.policy, deterministic=method == "attention_fh", generator=generator)
 

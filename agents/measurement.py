@@ -54,6 +54,7 @@ _LABELS = {
     "bicubic": "bicubic",
     "random_patch": "random patch",
     "raster_scan": "raster scan",
+    "planned_scan": "planned scan",
     "greedy_oracle": "greedy oracle",
     "attention_fh": "Attention-FH",
     "attention_fh_sampled": "Attention-FH (sampled)",
@@ -149,7 +150,7 @@ class Measurement:
         Raises:
             ValueError: If a policy is to be measured where none has learned.
         """
-        methods = methods or self.methods
+        asked, methods = bool(methods), methods or self.methods
         for method in methods:
             if method.startswith("attention_fh") and not self.variant.has_policy:
                 raise ValueError(
@@ -159,6 +160,8 @@ class Measurement:
         environment = replace(self.experiment.env, protocol=protocol)
         env = make_environment(replace(self.experiment, env=environment), self.split)
         agent = RecurrentReinforce.load(self.run / "agent.zip", env=env)
+        if not asked and agent.plan is None:
+            methods = [method for method in methods if method != "planned_scan"]
         core, dataset = agent.core.replica(reward="terminal"), env.task.dataset
         size = min(len(dataset), self.limit or len(dataset))
         keep = evenly_spread(size, faces)

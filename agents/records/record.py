@@ -36,6 +36,7 @@ METHODS = (
     "patch_90x67",
     "no_global_branch",
     "raster_scan",
+    "planned_scan",
     "greedy_oracle",
 )
 

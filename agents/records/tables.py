@@ -33,6 +33,7 @@ LABELS = {
     "patch_90x67": "Patch of 90x67",
     "no_global_branch": "Without the global branch",
     "raster_scan": "Raster scan",
+    "planned_scan": "Planned scan",
     "greedy_oracle": "Greedy oracle (sees HR)",
 }
 _DATASETS = {"lfw-deepfunneled": "LFW (deep-funneled)", "lfw-funneled": "LFW (funneled)", "bioid": "BioID"}

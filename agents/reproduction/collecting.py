@@ -93,7 +93,7 @@ def _fits(cell: Cell, record: Record, split: str) -> bool:
 
 def _borrows(record: Record, found: Sequence[Found]) -> bool:
     """Whether a scripted agent was measured with the enhancer of a policy's run: another question."""
-    return record.method in ("random_patch", "raster_scan", "greedy_oracle") and any(
+    return record.method in ("random_patch", "raster_scan", "planned_scan", "greedy_oracle") and any(
         other.record.preset == record.preset and other.record.method.startswith("attention_fh")
         for other in found
     )
