@@ -70,10 +70,12 @@ def _require_compiler(mode: CompileMode) -> None:
     Raises:
         ValueError: If torch finds no C++ compiler.
     """
-    from torch._inductor.cpp_builder import get_cpp_compiler  # loads torch's compiler: only where it is used
-
     try:
+        from torch._inductor.cpp_builder import get_cpp_compiler  # loads much: only where it is used
+
         get_cpp_compiler()
+    except ImportError:  # no public name: where torch moves it, the first step finds out
+        return
     except RuntimeError as error:
         raise ValueError(
             f"compile is {mode!r}, but torch finds no C++ compiler here, which it needs on a CPU: install "
