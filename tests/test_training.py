@@ -318,7 +318,7 @@ def test_scripts_train_and_measure(
     assert "Attention-FH" in out
     assert "faces-test-aligned.png" in out
     records = load_records("run/records.json")
-    assert len(records) == 12
+    assert len(records) == 14
     assert {record.protocol for record in records} == {"aligned", "torch7"}
     argmax = next(r for r in records if r.mode == "argmax" and r.protocol == "aligned")
     assert argmax.n == 5
