@@ -181,7 +181,7 @@ def test_two_processes_measure_what_one_does(tmp_path: Path) -> None:
     said = torchrun(*command, "--progress_bar", "false")
     assert said.count("records:") == 1  # the first process alone speaks and writes
     alone, shared = load_records(one / "records.json"), load_records(two / "records.json")
-    assert len(alone) == len(shared) == 6
+    assert len(alone) == len(shared) == 7
     tables = sorted(path.name.replace(".one.", ".two.") for path in (one / "records").iterdir())
     assert sorted(path.name for path in (two / "records").iterdir()) == tables
     for path in (one / "records").iterdir():
