@@ -24,6 +24,7 @@ from agents.reproduction.rendering import missing_commands
 from agents.reproduction.request import Request
 from agents.reproduction.tables import make_table as reproduce
 from agents.visualisation.rollout import Rollout, draw_rollout
+from agents.weights_measurement import LOOKERS, measure_weights
 from facehall_env.datasets import load_dataset
 from facehall_env.resample import PROTOCOLS, ProtocolName
 
@@ -161,6 +162,54 @@ def baseline(
         return
     print(make_table(load_records(path), split=split).markdown())
     print(f"records: {path}")
+
+
+def weights(
+    name: str,
+    records: Path,
+    methods: tuple[Method, ...] = LOOKERS,
+    root: str | None = None,
+    data: dict[str, Any] | None = None,
+    split: str = "test",
+    batch_size: int = 64,
+    limit: int | None = None,
+    seed: int = 0,
+    again: bool = False,
+    device: str = "auto",
+    progress_bar: bool = True,
+) -> None:
+    """Measure pretrained weights by name, as they are stored; write records and a table.
+
+    Args:
+        name: A name such as lfw-x8, a folder of weights, or owner/name on the Hugging Face Hub.
+        records: The JSON file to update, with a CSV an image beside it.
+        methods: Who looks, with the enhancer of the weights.
+        root: Where the pictures lie.
+        data: More options of the data set, by name.
+        split: train, val or test.
+        batch_size: Faces side by side.
+        limit: Measure only the first faces of the split.
+        seed: Of random locations.
+        again: Also measure what the records file has already.
+        device: Where to compute.
+        progress_bar: Show one.
+    """
+    measure_weights(
+        name,
+        records,
+        methods,
+        root=root,
+        data=data,
+        split=split,
+        batch_size=batch_size,
+        limit=limit,
+        seed=seed,
+        again=again,
+        device=device,
+        progress_bar=progress_bar,
+    )
+    print(make_table(load_records(records), split=split).markdown())
+    print(f"records: {records}")
 
 
 def rollout(
@@ -310,6 +359,7 @@ def main() -> int:
             "measure": measure,
             "baseline": baseline,
             "bicubic": bicubic,
+            "weights": weights,
             "rollout": rollout,
             **makers,
         }

@@ -21,7 +21,10 @@ from agents.export import TOLERANCE, compare, export_run, main
 from agents.faces import face_batch
 from agents.records import load_records, save_records
 from agents.reinforce import RecurrentReinforce
+from agents.rollout import walk
+from agents.scripted import RasterScan
 from agents.visualisation.rollout import Rollout
+from agents.weights_measurement import measure_weights
 from facehall_env import PretrainedWeights, available_weights, load_enhancer, push_to_hub
 from facehall_env.datasets import load_dataset
 from tests.hub import serve_hub
@@ -90,6 +93,31 @@ def compare_bicubic(weights: PretrainedWeights, faces: torch.Tensor) -> float:
     core = env.unwrapped.core
     core.reset(faces)
     return float(-10.0 * core.mse.log10().mean())
+
+
+def test_weights_are_measured_by_name_and_only_once(
+    found: PretrainedWeights,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "records.json"
+    words = ["evaluate.py", "weights", "--name", "small-x4", "--records", str(path), "--limit", "5"]
+    monkeypatch.setattr("sys.argv", [*words, "--data", json.dumps(FACES), "--progress-bar", "false"])
+    assert evaluate.main() == 0
+    assert "Raster scan" in capsys.readouterr().out
+    policy, scan = sorted(load_records(path), key=lambda record: record.method)
+    assert (policy.method, policy.mode, policy.preset, policy.n) == ("attention_fh", "argmax", "small-x4", 5)
+    assert (scan.method, scan.mode, scan.n) == ("raster_scan", None, 5)
+    env = gym.make(ID, data_options=FACES, split="test", **found.arguments()).unwrapped
+    core = env.core
+    walk(core, RasterScan(), face_batch(env.task.dataset, range(5)))
+    assert scan.psnr == pytest.approx(float(-10.0 * core.mse.log10().mean()), abs=0.05)  # but for rounding
+    before = path.read_bytes()
+    assert evaluate.main() == 0
+    assert path.read_bytes() == before
+    with pytest.raises(FileNotFoundError, match="no weights"):
+        measure_weights("nobody-x4", path)
 
 
 def test_an_agent_is_made_from_a_name(run: Path, found: PretrainedWeights) -> None:

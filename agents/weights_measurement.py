@@ -1,0 +1,96 @@
+"""Measuring pretrained weights: what was exported, and not the run that it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import gymnasium as gym
+
+from agents.evaluation import Method, make_agent, measure_split
+from agents.measurement import blank_record, write_measured
+from agents.records import load_records
+from agents.reinforce import RecurrentReinforce
+from facehall_env.env import FaceHallucinationEnv
+from facehall_env.pretrained import PretrainedWeights, get_weights
+
+LOOKERS: Final[tuple[Method, ...]] = ("attention_fh", "raster_scan")
+"""What is measured by default: the policy, and what it has to beat with the same enhancer."""
+
+
+def measure_weights(
+    name: str | PretrainedWeights,
+    records: Path,
+    methods: Sequence[Method] = LOOKERS,
+    *,
+    root: str | None = None,
+    data: Mapping[str, Any] | None = None,
+    split: str = "test",
+    batch_size: int = 64,
+    limit: int | None = None,
+    seed: int = 0,
+    again: bool = False,
+    device: str = "auto",
+    progress_bar: bool = True,
+) -> None:
+    """Measure weights by name on the faces that they are for; writes a record a method.
+
+    Args:
+        name: A name, a folder or a repository's id, see `facehall_env.get_weights`.
+        records: The records file to update, with a CSV an image beside it.
+        methods: Who looks, with the enhancer of the weights.
+        root: Where the pictures lie; None where they need no files or were prepared before.
+        data: More options of the data set, by name.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        batch_size: Faces side by side.
+        limit: Only the first faces of the split.
+        seed: Of random locations.
+        again: Also what the records file has already.
+        device: Where to compute.
+        progress_bar: Show one.
+
+    Raises:
+        FileNotFoundError: If there are no such weights or pictures.
+        ValueError: If the weights do not fit, or hold no policy where one is to be measured.
+    """
+    weights = get_weights(name)
+    made = gym.make(
+        weights.env_id,
+        root=root,
+        split=split,
+        enhancer=str(weights.folder),
+        data_options=dict(data or {}),
+        device=device,
+        disable_env_checker=True,
+        **weights.arguments(),
+    )
+    env = made.unwrapped
+    assert isinstance(env, FaceHallucinationEnv)
+    agent = RecurrentReinforce.from_pretrained(weights, env) if weights.has_policy else None
+    core, dataset = env.core.replica(reward="terminal"), env.task.dataset
+    size = min(len(dataset), limit or len(dataset))
+    known = load_records(records) if records.is_file() and not again else []
+    for method in methods:
+        looker, mode = method.removesuffix("_sampled"), None
+        if looker == "attention_fh":
+            mode = "argmax" if looker == method else "sampled"
+        record = replace(
+            blank_record(core, dataset, split, seed),
+            method=looker,
+            mode=mode,
+            preset=weights.name.replace("/", "_"),
+            budget=f"pretrained weights {weights.name}: their card says it",
+        )
+        if any((old.key, old.budget, old.n) == (record.key, record.budget, size) for old in known):
+            continue
+        measured = measure_split(
+            core,
+            dataset,
+            make_agent(method, agent, seed),
+            batch_size=batch_size,
+            limit=limit,
+            progress=f"{weights.name}, {method}" if progress_bar else None,
+        )
+        write_measured(records, record, measured)
