@@ -31,6 +31,7 @@ METHODS: Final = (
     "vdsr",
     "gln",
     "cnn16",
+    "edsr",
     "spatial_transformer",
     "raster_scan",
     "attention_fh",
