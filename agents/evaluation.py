@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import torch
@@ -37,15 +37,7 @@ Method = Literal[
     "attention_fh",
     "attention_fh_sampled",
 ]
-METHODS: Final[tuple[Method, ...]] = (
-    "bicubic",
-    "random_patch",
-    "raster_scan",
-    "planned_scan",
-    "greedy_oracle",
-    "attention_fh",
-    "attention_fh_sampled",
-)
+METHODS: Final[tuple[Method, ...]] = get_args(Method)
 
 
 @dataclass
