@@ -7,6 +7,7 @@ from typing import Final
 
 import torch
 from torch import Tensor
+from tqdm.auto import trange
 
 from agents.distributed import ALONE, Ranks
 from agents.faces import evenly_spread, face_batch
@@ -47,7 +48,13 @@ class PlannedScan:
 
 
 def plan_scan(
-    core: HallucinationCore, config: PolicyConfig, dataset: FaceDataset, count: int, ranks: Ranks = ALONE
+    core: HallucinationCore,
+    config: PolicyConfig,
+    dataset: FaceDataset,
+    count: int,
+    ranks: Ranks = ALONE,
+    *,
+    progress_bar: bool = False,
 ) -> list[int]:
     """Plan a scan for evenly spread faces of a data set.
 
@@ -57,6 +64,7 @@ def plan_scan(
         dataset: The faces, usually the training faces.
         count: How many of them.
         ranks: The processes that share them.
+        progress_bar: Show one, a step of the episode at a time.
 
     Returns:
         Places of the grid, one a step.
@@ -64,7 +72,7 @@ def plan_scan(
     chosen = evenly_spread(len(dataset), count)
     # Every process has as many, so that the mean over the processes is that over the faces
     own = chosen[ranks.rank : len(chosen) // ranks.size * ranks.size : ranks.size] or chosen
-    return Planner(core, config, ranks).plan(face_batch(dataset, own))
+    return Planner(core, config, ranks).plan(face_batch(dataset, own), progress_bar=progress_bar)
 
 
 class Planner:
@@ -88,16 +96,17 @@ class Planner:
         """How many patches a plan enhances for every face, at least: the coarse grid, and the step itself."""
         return self.core.horizon * (len(self._grid(self._coarsest())) + 1)
 
-    def plan(self, faces: Tensor) -> list[int]:
+    def plan(self, faces: Tensor, *, progress_bar: bool = False) -> list[int]:
         """Places of the grid, one a step of an episode.
 
         Args:
             faces: This process's, uint8, (N, C, H, W).
+            progress_bar: Show one.
         """
         core, places = self.core, []
         core.reset(faces)
         visits = torch.zeros(1, self.config.places, device=core.device)
-        while not core.terminated:
+        for _ in trange(core.horizon, desc="planning", unit="step", disable=not progress_bar):
             allowed = [True] * self.config.places
             if self._inhibition is not None:
                 allowed = (~self._inhibition(visits)[0]).tolist()

@@ -332,7 +332,7 @@ class RecurrentReinforce(CoreAlgorithm):
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
         callback.on_training_start(locals(), globals())
-        self._warm_up()
+        self._warm_up(progress_bar)
         iteration = 0
         while self.num_timesteps < total_timesteps and self.collect_rollouts(callback):
             iteration += 1
@@ -485,8 +485,10 @@ class RecurrentReinforce(CoreAlgorithm):
 
     # --- the warm start ---
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, progress_bar: bool) -> None:
         """All rounds of the warm start that have not been made, with ten lines in the log."""
+        if self.imitated < self.imitation_updates:
+            self.make_plan(progress_bar=progress_bar)
         while self.imitated < self.imitation_updates:
             self.logger.record("imitation/loss", float(self.imitate()))
             if self.imitated % max(1, self.imitation_updates // 10) == 0:
@@ -505,6 +507,7 @@ class RecurrentReinforce(CoreAlgorithm):
             ValueError: If the policy does not choose places.
         """
         self._require_places()
+        self.make_plan()
         demonstration = Demonstration(
             PolicyAgent(
                 self.policy, generator=self.generator, precision=self.policy_precision, ranks=self.ranks
@@ -535,17 +538,25 @@ class RecurrentReinforce(CoreAlgorithm):
         self.imitated += 1
         return torch.stack(losses).mean()
 
-    def _teacher(self) -> Teacher:
-        """Who is imitated; the first time a plan is made, if that is what is taught."""
-        if self.imitation_teacher == "oracle":
-            return OracleTeacher(
-                ErrorMap(self.oracle), temperature=self.imitation_temperature, floor=self.imitation_floor
-            )
-        if self.plan is None:
+    def make_plan(self, *, progress_bar: bool = False) -> None:
+        """Plan the scan that the warm start teaches, where that is its teacher, once; it may take minutes.
+
+        Args:
+            progress_bar: Show one.
+        """
+        if self.imitation_teacher == "plan" and self.plan is None:
+            config, faces = self.policy.config, self.task.dataset
             self.plan = plan_scan(
-                self.core, self.policy.config, self.task.dataset, self.imitation_plan_faces, self.ranks
+                self.core, config, faces, self.imitation_plan_faces, self.ranks, progress_bar=progress_bar
             )
-        return PlanTeacher(self.plan)
+
+    def _teacher(self) -> Teacher:
+        """Who is imitated."""
+        if self.imitation_teacher == "plan" and self.plan is not None:
+            return PlanTeacher(self.plan)
+        return OracleTeacher(
+            ErrorMap(self.oracle), temperature=self.imitation_temperature, floor=self.imitation_floor
+        )
 
     # --- setting up ---
 

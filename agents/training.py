@@ -203,6 +203,7 @@ class TrainingRun:
         if not self.experiment.total_timesteps or agent.imitated >= agent.imitation_updates:
             return
         with self._phase("imitation", agent.imitated, agent.imitation_updates) as phase:
+            agent.make_plan(progress_bar=run.progress_bar and self.ranks.first)
             while agent.imitated < agent.imitation_updates:
                 loss = agent.imitate()
                 phase.advance(loss)
