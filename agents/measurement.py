@@ -393,6 +393,7 @@ def measure_baseline(
             )
     experiment = parse_file(run / "config.yaml")
     method = hallucinator_class(experiment.method).load(run / WEIGHTS, choose_device(device))
+    experiment.training.lay_out(method)
     if protocol is not None:
         method.require_protocol(protocol)
     data, path = experiment.data, records or run / "records.json"

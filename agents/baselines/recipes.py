@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
+from torch import nn
+
 from agents.enhancement import cosine_schedule
 from facehall_env.arguments import one_of, whole
 from facehall_env.core import Precision
@@ -89,6 +92,11 @@ class TrainingConfig:
         one_of("loss", self.loss, Loss)
         one_of("clip", self.clip, Clip)
         one_of("precision", self.precision, Precision)
+
+    def lay_out(self, network: nn.Module) -> None:
+        """Lay a network out in memory as `channels_last` says."""
+        if self.channels_last:  # convolutions pass the layout on from their weights to what they make
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of update `step` of `steps`."""

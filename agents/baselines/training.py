@@ -150,8 +150,7 @@ class NetworkTraining:
         self, network: NetworkHallucinator, dataset: FaceDataset, config: TrainingConfig, *, seed: int = 0
     ) -> None:
         self.network, self.config, self.seed = network, config, seed
-        if config.channels_last:  # convolutions pass the layout on from their weights to what they make
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        config.lay_out(network)
         self.stages: list[Stage] = []
         if config.pretrain_root is not None:
             self.stages.append(self._pretraining(config.pretrain_root))

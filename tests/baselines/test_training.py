@@ -101,6 +101,27 @@ def test_interrupted_run_goes_on_bit_for_bit(
         assert torch.equal(expected, found), name
 
 
+def test_channels_last_learns_the_same_but_for_rounding_and_resumes_bit_for_bit(
+    config: Path, tmp_path: Path, killed_after: Any
+) -> None:
+    plain = make_run(config, tmp_path / "plain").train()
+    more = ("--training.channels_last", "true")
+    run = make_run(config, tmp_path / "last", *more)
+    assert any(
+        weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last)
+        for weight in run.method.parameters()
+        if weight.dim() == 4 and min(weight.shape) > 1 and not weight.is_contiguous()
+    )
+    laid_out = run.train()
+    for name, weight in plain.state_dict().items():
+        torch.testing.assert_close(laid_out.state_dict()[name], weight, rtol=1e-3, atol=1e-4, msg=name)
+    with killed_after(6):
+        make_run(config, tmp_path / "cut", *more).train()
+    resumed = make_run(config, tmp_path / "cut", *more).train()
+    for name, weight in laid_out.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], weight), name
+
+
 def test_best_state_on_the_validation_faces_is_kept(config: Path, tmp_path: Path) -> None:
     """The validation faces are what the network makes before it learns: learning leads away from them."""
     runs = {}
