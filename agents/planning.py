@@ -23,6 +23,10 @@ _KEPT: Final = 3
 """The neighbours of so many of them."""
 
 
+_NOTHING: Final = 1e-9
+"""An error as small as this, 90 dB, is none: pictures of one colour start there."""
+
+
 class PlannedScan:
     """Walks along the same locations in every episode, whatever the picture shows.
 
@@ -93,8 +97,11 @@ class Planner:
 
     @property
     def least_patches(self) -> int:
-        """How many patches a plan enhances for every face, at least: the coarse grid, and the step itself."""
-        return self.core.horizon * (len(self._grid(self._coarsest())) + 1)
+        """How many patches a plan enhances for every face, at least.
+
+        Those of the coarse grid once, then one place a step, as the others may be forbidden; and every step.
+        """
+        return len(self._grid(self._coarsest())) - 1 + 2 * self.core.horizon
 
     def plan(self, faces: Tensor, *, progress_bar: bool = False) -> list[int]:
         """Places of the grid, one a step of an episode.
@@ -158,7 +165,8 @@ class Planner:
 
     def _won(self, place: int) -> float:
         core = self.core
-        won = core.mse.log() - core.preview(self._locations(place)).log()
+        before, after = core.mse, core.preview(self._locations(place))
+        won = before.clamp_min(_NOTHING).log() - after.clamp_min(_NOTHING).log()
         return float(self.ranks.mean(won.mean()))
 
     def _locations(self, place: int) -> Tensor:

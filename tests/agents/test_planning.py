@@ -62,6 +62,31 @@ def test_a_fine_grid_is_searched_around_the_best_places_of_a_coarse_one(monkeypa
     assert len(tried) == len(set(tried)) < 150 < 48 * 48
 
 
+def test_a_picture_without_error_neither_wins_nor_confuses() -> None:
+    grid, core = config(inhibition=0.0), core_of()
+    faces = face_batch(ToyFaces(), range(3))
+    flat = torch.full_like(faces[:1], 7)
+    core.set_enhancer(None)
+    core.reset(flat)
+    assert float(core.mse) == 0.0
+    planner = Planner(core, grid)
+    assert planner._won(3) == 0.0
+    core.set_enhancer(toy_enhancer())
+    planned = planner.plan(torch.cat((faces, flat)))
+    assert len(planned) == core.horizon
+    assert all(0 <= place < grid.places for place in planned)
+
+
+def test_a_plan_takes_at_least_as_many_patches_as_it_says() -> None:
+    for inhibition in (0.0, 5.0, 9.0):
+        grid, core = config(inhibition=inhibition), core_of()
+        planner, taken = Planner(core, grid), []
+        enhance = core.enhance
+        core.enhance = lambda inputs: taken.append(len(inputs.patch)) or enhance(inputs)  # noqa: B023
+        planner.plan(face_batch(ToyFaces(), range(2)))
+        assert sum(taken) >= 2 * planner.least_patches
+
+
 def test_a_planned_scan_walks_its_locations_and_starts_over() -> None:
     core = core_of(horizon=5)
     seen: list[torch.Tensor] = []
