@@ -88,10 +88,19 @@ def test_one_process_has_nobody_to_wait_for() -> None:
     assert torch.equal(ALONE.mean(torch.ones(2)), torch.ones(2))
 
 
+ABORTED = "terminate called without an active exception"
+"""What PyTorch's Gloo says, rarely and on a busy machine, when a process that is done is torn down."""
+
+
 def torchrun(*arguments: str) -> str:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
+    for _ in range(2):
+        done = subprocess.run(
+            [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+        if ABORTED not in done.stderr:
+            break  # else once more: what was done is on disk, and the same command goes on from there
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
