@@ -704,6 +704,11 @@ def test_differences_are_rendered_from_a_list(
     assert main(["differences", "page.md"]) == 0
     assert main(["differences", "page.md", "--check"]) == 0
     assert "| A over B | +0.83 | [+0.50, +1.00] | 3 |" in page.read_text()
+    columns = {name: [20.0, 21.0] for name in ("psnr", "psnr_y", "ssim", "fsim")}
+    save_images(Path("part.csv"), {"index": [0, 1], "id": ["x", "y"], **columns})
+    Path("list.yaml").write_text("- {what: part, first: part.csv, second: b.csv, within: true}\n")
+    assert main(["differences", "page.md"]) == 0
+    assert "| part | +0.75 | [+0.50, +1.00] | 2 |" in page.read_text()
     Path("list.yaml").write_text("- {what: A over B, first: a.csv}\n")
     assert main(["differences", "page.md"]) == 2
     assert "an entry must have first, second, what" in capsys.readouterr().err

@@ -21,7 +21,8 @@ def difference_table(path: Path, root: Path = Path()) -> str:
 
     Args:
         path: The list; each entry has ``what`` (the row's words) and ``first`` and ``second``, CSV files of
-            `agents.records.save_images` of the same images, named from `root`.
+            `agents.records.save_images` of the same images, named from `root`; where the second may have
+            more images than the first, ``within: true``.
         root: Where the names of files start.
 
     Returns:
@@ -37,9 +38,14 @@ def difference_table(path: Path, root: Path = Path()) -> str:
         raise RecordError(f"{path} holds no list of comparisons")
     lines = ["| what | dB | 95 % interval | faces |", "| --- | ---: | :---: | ---: |"]
     for entry in entries:
-        if not isinstance(entry, dict) or set(entry) != _FIELDS:
+        if not isinstance(entry, dict) or set(entry) - {"within"} != _FIELDS:
             raise RecordError(f"{path}: an entry must have {', '.join(sorted(_FIELDS))}, but one is {entry}")
-        found = paired_difference(root / entry["first"], root / entry["second"], resamples=_RESAMPLES)
+        found = paired_difference(
+            root / entry["first"],
+            root / entry["second"],
+            within=bool(entry.get("within")),
+            resamples=_RESAMPLES,
+        )
         digits = 2 if abs(found.mean) >= 0.1 else 4
         interval = f"[{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
         lines.append(f"| {entry['what']} | {found.mean:+.{digits}f} | {interval} | {found.n:,} |")
