@@ -310,5 +310,5 @@ def test_what_makes_no_sense_is_refused(arguments: dict[str, Any], named: str) -
 
 
 def test_it_cannot_imitate() -> None:
-    with pytest.raises(ValueError, match="can imitate the oracle"):
+    with pytest.raises(ValueError, match="can imitate a teacher"):
         gaussian_agent().imitate()
