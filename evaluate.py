@@ -13,7 +13,7 @@ from typing import Any
 
 from jsonargparse import auto_cli
 
-from agents.distributed import join, leave
+from agents.distributed import end, join, leave
 from agents.divergence import DivergenceError
 from agents.evaluation import Method
 from agents.measurement import Measurement, measure_baseline, measure_bicubic
@@ -373,4 +373,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from agents.configuration import make_parser, read_experiment
-from agents.distributed import join, leave
+from agents.distributed import end, join, leave
 from agents.divergence import DivergenceError
 from agents.training import TrainingRun
 
@@ -34,4 +34,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

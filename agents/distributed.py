@@ -9,8 +9,9 @@ of processes than it was begun with.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -155,6 +156,19 @@ def join() -> Ranks:
         else:
             dist.init_process_group("gloo")
     return Ranks(dist.get_rank(), dist.get_world_size())
+
+
+def end(code: int) -> NoReturn:
+    """End this process with an exit code.
+
+    One of several ends at once: while Python is torn down, threads of PyTorch's may abort a process that has
+    done its work, and torchrun would end the others for it.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def leave() -> None:

@@ -162,6 +162,7 @@ class TrainingRun:
             self._imitate()
             self._learn()
             self._finish()
+            self.ranks.wait()  # nobody leaves while the first one still writes
         finally:
             self.logger.close()
         return self.agent

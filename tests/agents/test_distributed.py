@@ -76,6 +76,20 @@ def test_what_cannot_be_shared_is_refused(make: object, message: str) -> None:
         make()  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("size", ["1", "2"])
+def test_a_process_ends_with_its_code_and_with_what_it_said(size: str) -> None:
+    program = "import atexit; from agents.distributed import end; atexit.register(print, 'torn down'); "
+    done = subprocess.run(
+        [sys.executable, "-c", program + "print('said', end=''); end(3)"],
+        cwd=ROOT,
+        env={**os.environ, "WORLD_SIZE": size},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3
+    assert done.stdout == ("said" if size == "2" else "saidtorn down\n")
+
+
 def test_one_process_has_nobody_to_wait_for() -> None:
     assert join() is ALONE
     layer = nn.Linear(2, 1)
