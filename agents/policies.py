@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from agents.distributed import ALONE, Ranks
 from agents.heads import ConvHead, FlatHead
+from facehall_env.linear import PictureLinear
 from facehall_env.patches import PATCH_SIZE, StrideGrid
 
 HistoryKind = Literal["visits", "last"]
@@ -366,7 +367,7 @@ class RecurrentPolicyNetwork(PolicyNetwork):
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__(config)
-        self.picture_layer = nn.Linear(
+        self.picture_layer = PictureLinear(
             config.channels * config.height * config.width, config.picture_features
         )
         history = config.places if config.history == "visits" else 2

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from facehall_env.arguments import colours, one_of, whole
+from facehall_env.linear import PictureLinear
 from facehall_env.patches import PATCH_SIZE
 from facehall_env.prior import FacePrior, PriorConfig
 from facehall_env.weights import read_header, read_tensors
@@ -202,7 +203,7 @@ class LocalEnhancementNetwork(nn.Module):
         if config.global_features:
             g = config.global_features
             placed = 2 if "location" in config.extra_inputs else 0
-            self.picture_features = nn.Linear(c * config.height * config.width, g)
+            self.picture_features = PictureLinear(c * config.height * config.width, g)
             self.global_map = nn.Sequential(
                 nn.ReLU(), nn.Linear(g + placed, g), nn.ReLU(), nn.Linear(g, c * h * w)
             )

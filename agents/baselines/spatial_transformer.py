@@ -19,6 +19,7 @@ from agents.baselines.recipes import TrainingConfig
 from facehall_env.arguments import size_of_patch, whole
 from facehall_env.core import HORIZON
 from facehall_env.enhancer import EnhancerInput, make_enhancer
+from facehall_env.linear import PictureLinear
 from facehall_env.patches import PATCH_SIZE
 
 
@@ -96,7 +97,7 @@ class Localiser(nn.Module):
 
     def __init__(self, pixels: int, picture_features: int, history_features: int, lstm_features: int) -> None:
         super().__init__()
-        self.picture_layer = nn.Linear(pixels, picture_features)
+        self.picture_layer = PictureLinear(pixels, picture_features)
         self.history_layer = nn.Linear(2, history_features)
         self.lstm = nn.LSTMCell(picture_features + history_features, lstm_features)
         self.head = nn.Linear(lstm_features, 2)
