@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from agents.distributed import ALONE, Ranks
 from agents.policies import PolicyConfig, PolicyNetwork
+from facehall_env.linear import PictureLinear
 from facehall_env.patches import AffineLocations
 
 
@@ -58,7 +59,7 @@ class NormalizedLayer(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(inputs, outputs)
+        self.linear = PictureLinear(inputs, outputs)
         self.norm = nn.BatchNorm1d(outputs)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -19,10 +19,13 @@ class PictureLinear(nn.Linear):
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, in_features) to (N, out_features)."""
-        if inputs.device.type != "cpu" or len(inputs) != _AVOIDED_ROWS or not self._in_bfloat16(inputs):
+        """(..., in_features) to (..., out_features)."""
+        rows = inputs.shape[:-1]
+        if inputs.device.type != "cpu" or rows.numel() != _AVOIDED_ROWS or not self._in_bfloat16(inputs):
             return super().forward(inputs)
-        return F.linear(torch.cat((inputs, inputs[:1])), self.weight, self.bias)[:_AVOIDED_ROWS]
+        flat = inputs.flatten(0, -2)
+        longer = F.linear(torch.cat((flat, flat[:1])), self.weight, self.bias)
+        return longer[:_AVOIDED_ROWS].unflatten(0, rows)
 
     @staticmethod
     def _in_bfloat16(inputs: Tensor) -> bool:

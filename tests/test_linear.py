@@ -44,3 +44,4 @@ def test_bfloat16_on_a_cpu_gives_every_row_its_own_value_and_gradient(rows: int)
 def test_weights_in_bfloat16_read_32_rows_too() -> None:
     layer = PictureLinear(PIXELS, FEATURES).to(torch.bfloat16)
     assert layer(torch.rand(32, PIXELS, dtype=torch.bfloat16)).shape == (32, FEATURES)
+    assert layer(torch.rand(4, 8, PIXELS, dtype=torch.bfloat16)).shape == (4, 8, FEATURES)
