@@ -36,7 +36,8 @@ def test_bfloat16_on_a_cpu_gives_every_row_its_own_value_and_gradient(rows: int)
     torch.testing.assert_close(found.float(), wanted, rtol=0.02, atol=0.02)
     found.float().square().sum().backward()
     wanted.square().sum().backward()
-    assert layer.weight.grad is not None and plain.weight.grad is not None
+    assert layer.weight.grad is not None
+    assert plain.weight.grad is not None
     difference = (layer.weight.grad - plain.weight.grad).norm()
     assert difference < 0.02 * plain.weight.grad.norm()
 
