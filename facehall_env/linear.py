@@ -25,7 +25,7 @@ class PictureLinear(nn.Linear):
             return super().forward(inputs)
         flat = inputs.flatten(0, -2)
         longer = F.linear(torch.cat((flat, flat[:1])), self.weight, self.bias)
-        return longer[:_AVOIDED_ROWS].unflatten(0, rows)
+        return longer[:_AVOIDED_ROWS].reshape(*rows, self.out_features)
 
     @staticmethod
     def _in_bfloat16(inputs: Tensor) -> bool:

@@ -182,6 +182,38 @@ def test_a_killed_table_goes_on_at_the_first_missing_row(
     assert (made, again.table) == ([], rendered.table)
 
 
+def test_a_run_that_starts_from_another_waits_for_it(tiny: dict[str, Any]) -> None:
+    chain = {
+        "srcnn-synthetic-x4-torch7": tiny["runs"] / "srcnn-synthetic-x4",
+        "srcnn-synthetic-x4": tiny["runs"] / "srcnn-synthetic-x8",
+        "synthetic-x4": tiny["runs"] / "synthetic-x8" / "agent.zip",
+    }
+    for name, start in chain.items():
+        (tiny["overrides"] / f"{name}.yaml").write_text(yaml.safe_dump({"start_from": str(start)}))
+    rows = ("srcnn", "attention_fh")
+    make_table(Request("table1", **tiny, scales=(4,), protocols=("torch7",), rows=rows[:1]))
+    make_table(Request("table1", **tiny, scales=(4,), protocols=("aligned",), rows=rows[1:]))
+    trained = {path.parent.name for path in tiny["runs"].rglob("budget.json")}
+    assert trained == {*chain, "srcnn-synthetic-x8", "synthetic-x8"}
+    # Only what was asked for is measured
+    budgets = {
+        (r.method, r.scale, r.protocol): r.budget for r in load_records(tiny["output"] / "records.json")
+    }
+    assert set(budgets) == {("srcnn", 4, "torch7"), ("attention_fh", 4, "aligned")}
+    assert budgets["srcnn", 4, "torch7"].endswith(" after srcnn-synthetic-x4")
+    assert budgets["attention_fh", 4, "aligned"].endswith(" after synthetic-x8")
+
+
+def test_runs_that_start_from_one_another_are_refused(tiny: dict[str, Any]) -> None:
+    for scale, other in ((4, 8), (8, 4)):
+        start = tiny["runs"] / f"srcnn-synthetic-x{other}"
+        path = tiny["overrides"] / f"srcnn-synthetic-x{scale}.yaml"
+        path.write_text(yaml.safe_dump({"start_from": str(start)}))
+    with pytest.raises(ValueError, match="srcnn x4, aligned after srcnn x8, aligned after srcnn x4, aligned"):
+        make_table(Request("table1", **tiny, scales=(4,), protocols=("aligned",), rows=("srcnn",)))
+    assert not tiny["runs"].exists()
+
+
 def test_seeds_share_a_line_and_say_how_many_there_are(tiny: dict[str, Any]) -> None:
     request = Request("table3", **tiny, scales=(4,), protocols=("aligned",), rows=("random_patch",))
     make_table(replace(request, data={"size": 2, "image_size": 32}))

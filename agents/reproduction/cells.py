@@ -12,6 +12,7 @@ from agents.reproduction.rows import Row
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.resample import ProtocolName
 
+SCALES: Final = (4, 8)
 ROOT: Final = Path(__file__).parents[2]
 CONFIGS: Final = ROOT / "configs"
 _IDS: Final = {"lfw": "LFW", "bioid": "BioID", "synthetic": "Synthetic"}

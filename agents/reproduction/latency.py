@@ -19,7 +19,7 @@ from agents.paper import SECONDS
 from agents.records import RecordError, Table, provenance
 from agents.records.files import write_atomically
 from agents.records.tables import LABELS, NOTHING
-from agents.reproduction.request import SCALES
+from agents.reproduction.cells import SCALES
 from facehall_env.task import choose_device
 
 METHODS: Final = (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from agents.baselines.run import WEIGHTS, BaselineRun
 from agents.configuration import Experiment, make_parser, read_experiment
 from agents.evaluation import Method
 from agents.measurement import Measurement, measure_baseline, measure_bicubic
-from agents.reproduction.cells import Cell, Recipe
+from agents.reproduction.cells import SCALES, Cell, Recipe
 from agents.runs import check_same
 from agents.training import TrainingRun
+from facehall_env.resample import PROTOCOLS
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,10 @@ class Maker:
         folder = cell.folder(self.recipe.runs)
         if self.finished(cell):
             _check_identity(cell, folder)
-        else:
-            free = ("total_timesteps", "run") if cell.row.kind == "agent" else ("run", "device")
-            check_same(folder / "config.yaml", self._read(cell)[1], free=free)
+            return
+        free = ("total_timesteps", "run") if cell.row.kind == "agent" else ("run", "device")
+        for run in self._unfinished(cell):
+            check_same(run.folder(self.recipe.runs) / "config.yaml", self._read(run)[1], free=free)
 
     def make(self, cell: Cell) -> None:
         """Train if need be, and measure; what was cut off goes on where it was.
@@ -68,14 +71,48 @@ class Maker:
         self._measure(cell)
 
     def train(self, cell: Cell) -> None:
-        """Do what is left to do of the run that a number needs.
+        """Do what is left to do of the run that a number needs, and before it of the runs it starts from.
 
         Raises:
             ValueError, FileNotFoundError, DivergenceError: As `make`.
         """
-        if not self.finished(cell):
-            self._train(cell)
+        for run in self._unfinished(cell):
+            self._train(run)
             gc.collect()  # one method's networks need not lie beside the next one's
+
+    def _unfinished(self, cell: Cell) -> list[Cell]:
+        """The runs that are left to do for a number: those that `start_from` leads back to, and its own.
+
+        Raises:
+            ValueError: If a run starts from itself.
+            FileNotFoundError: If a configuration is missing.
+        """
+        chain: list[Cell] = []
+        run: Cell | None = cell
+        while run is not None and not self.finished(run):
+            if run in chain:
+                raise ValueError(
+                    f"the runs that {cell} starts from start from one another "
+                    f"({' after '.join(str(one) for one in (*chain, run))}): change a start_from"
+                )
+            chain.append(run)
+            run = self._origin(run)
+        return chain[::-1]
+
+    def _origin(self, cell: Cell) -> Cell | None:
+        """The number of the same row whose run this one starts from; None where there is no such number."""
+        start = self._read(cell)[0].start_from
+        if start is None:
+            return None
+        places = [
+            start.resolve(),
+            start.resolve().parent,
+        ]  # an agent's run is named by the file in its folder
+        for scale, protocol in itertools.product(SCALES, PROTOCOLS):
+            other = replace(cell, scale=scale, protocol=protocol)
+            if other.folder(self.recipe.runs).resolve() in places:
+                return other
+        return None
 
     def _read(self, cell: Cell) -> tuple[Experiment | BaselineExperiment, str]:
         """The experiment, and the whole configuration as YAML."""

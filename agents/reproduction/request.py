@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from agents.reproduction.cells import CONFIGS, Cell, Faces, Recipe
+from agents.reproduction.cells import CONFIGS, SCALES, Cell, Faces, Recipe
 from agents.reproduction.making import Maker
 from agents.reproduction.rows import TABLES, Row
 from facehall_env.resample import PROTOCOLS, ProtocolName
 
-SCALES: Final = (4, 8)
 QUICK: Final[dict[str, Any]] = {
     "dataset": "synthetic",
     "data": {"size": 64},
