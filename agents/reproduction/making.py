@@ -56,8 +56,8 @@ class Maker:
             _check_identity(cell, folder)
             return
         free = ("total_timesteps", "run") if cell.row.kind == "agent" else ("run", "device")
-        for run in self._unfinished(cell):
-            check_same(run.folder(self.recipe.runs) / "config.yaml", self._read(run)[1], free=free)
+        for run, (_, resolved) in self._unfinished(cell).items():
+            check_same(run.folder(self.recipe.runs) / "config.yaml", resolved, free=free)
 
     def make(self, cell: Cell) -> None:
         """Train if need be, and measure; what was cut off goes on where it was.
@@ -76,18 +76,20 @@ class Maker:
         Raises:
             ValueError, FileNotFoundError, DivergenceError: As `make`.
         """
-        for run in self._unfinished(cell):
-            self._train(run)
+        for run, (experiment, resolved) in self._unfinished(cell).items():
+            self._train(run, experiment, resolved)
             gc.collect()  # one method's networks need not lie beside the next one's
 
-    def _unfinished(self, cell: Cell) -> list[Cell]:
-        """The runs that are left to do for a number: those that `start_from` leads back to, and its own.
+    def _unfinished(self, cell: Cell) -> dict[Cell, tuple[Experiment | BaselineExperiment, str]]:
+        """The runs that are left to do for a number, as `_read` has them: the first to be done comes first.
+
+        They are those that `start_from` leads back to, and the number's own.
 
         Raises:
             ValueError: If a run starts from itself.
             FileNotFoundError: If a configuration is missing.
         """
-        chain: list[Cell] = []
+        chain: dict[Cell, tuple[Experiment | BaselineExperiment, str]] = {}
         run: Cell | None = cell
         while run is not None and not self.finished(run):
             if run in chain:
@@ -95,19 +97,16 @@ class Maker:
                     f"the runs that {cell} starts from start from one another "
                     f"({' after '.join(str(one) for one in (*chain, run))}): change a start_from"
                 )
-            chain.append(run)
-            run = self._origin(run)
-        return chain[::-1]
+            chain[run] = self._read(run)
+            run = self._origin(run, chain[run][0].start_from)
+        return dict(reversed(chain.items()))
 
-    def _origin(self, cell: Cell) -> Cell | None:
-        """The number of the same row whose run this one starts from; None where there is no such number."""
-        start = self._read(cell)[0].start_from
+    def _origin(self, cell: Cell, start: Path | None) -> Cell | None:
+        """The number of the same row whose run a run starts from; None where there is no such number."""
         if start is None:
             return None
-        places = [
-            start.resolve(),
-            start.resolve().parent,
-        ]  # an agent's run is named by the file in its folder
+        # An agent's run is named by the file in its folder
+        places = (start.resolve(), start.resolve().parent)
         for scale, protocol in itertools.product(SCALES, PROTOCOLS):
             other = replace(cell, scale=scale, protocol=protocol)
             if other.folder(self.recipe.runs).resolve() in places:
@@ -123,8 +122,7 @@ class Maker:
         made = parser.parse_args(words)
         return read_experiment(made), parser.dump(made, skip_unset=False)
 
-    def _train(self, cell: Cell) -> None:
-        experiment, resolved = self._read(cell)
+    def _train(self, cell: Cell, experiment: Experiment | BaselineExperiment, resolved: str) -> None:
         print(f"training {cell} in {cell.folder(self.recipe.runs)}", flush=True)
         run: TrainingRun | BaselineRun
         if isinstance(experiment, Experiment):
