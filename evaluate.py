@@ -174,6 +174,7 @@ def weights(
     batch_size: int = 64,
     limit: int | None = None,
     seed: int = 0,
+    self_ensemble: bool = False,
     again: bool = False,
     device: str = "auto",
     progress_bar: bool = True,
@@ -190,6 +191,8 @@ def weights(
         batch_size: Faces side by side.
         limit: Measure only the first faces of the split.
         seed: Of random locations.
+        self_ensemble: Also hallucinate the mirrored face, mirror the result back and take the mean; the
+            records' mode says so.
         again: Also measure what the records file has already.
         device: Where to compute.
         progress_bar: Show one.
@@ -204,6 +207,7 @@ def weights(
         batch_size=batch_size,
         limit=limit,
         seed=seed,
+        self_ensemble=self_ensemble,
         again=again,
         device=device,
         progress_bar=progress_bar,

@@ -210,15 +210,10 @@ class Measurement:
         record = blank_record(core, dataset, self.split, self.seed)
         if method in _NO_NETWORK:
             return record
-        mode = None
-        if method.startswith("attention_fh"):
-            mode = "sampled" if method.endswith("_sampled") else "argmax"
-        if self.self_ensemble:
-            mode = f"{mode}+mirror" if mode else "mirror"
         return replace(
             record,
             method=self._recorded(method),
-            mode=mode,
+            mode=recorded_mode(method, self.self_ensemble),
             preset=self.run.name,
             precision=core.precision,
             budget=budget_in_words(self.run),
@@ -263,6 +258,18 @@ class Measurement:
             {"input": low} | {name: np.stack(pictures) for name, pictures in grid.items()} | {"HR": original}
         )
         save_png(self.picture_path(protocol), picture_grid(columns, reference="HR"))
+
+
+def recorded_mode(method: Method, self_ensemble: bool = False) -> str | None:
+    """What a record calls the way in which a method chose: argmax or sampled, with ``+mirror`` after it."""
+    if method in _NO_NETWORK:
+        return None
+    mode = None
+    if method.startswith("attention_fh"):
+        mode = "sampled" if method.endswith("_sampled") else "argmax"
+    if not self_ensemble:
+        return mode
+    return f"{mode}+mirror" if mode else "mirror"
 
 
 def blank_record(core: HallucinationCore, dataset: FaceDataset, split: str, seed: int) -> Record:

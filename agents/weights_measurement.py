@@ -10,7 +10,7 @@ from typing import Any, Final
 import gymnasium as gym
 
 from agents.evaluation import Method, make_agent, measure_split
-from agents.measurement import blank_record, write_measured
+from agents.measurement import blank_record, recorded_mode, write_measured
 from agents.records import load_records
 from agents.reinforce import RecurrentReinforce
 from facehall_env.env import FaceHallucinationEnv
@@ -31,6 +31,7 @@ def measure_weights(
     batch_size: int = 64,
     limit: int | None = None,
     seed: int = 0,
+    self_ensemble: bool = False,
     again: bool = False,
     device: str = "auto",
     progress_bar: bool = True,
@@ -47,6 +48,8 @@ def measure_weights(
         batch_size: Faces side by side.
         limit: Only the first faces of the split.
         seed: Of random locations.
+        self_ensemble: Measure each face with its mirror image, see `agents.evaluation.measure_split`; the
+            records' mode says so.
         again: Also what the records file has already.
         device: Where to compute.
         progress_bar: Show one.
@@ -73,13 +76,10 @@ def measure_weights(
     size = min(len(dataset), limit or len(dataset))
     known = load_records(records) if records.is_file() and not again else []
     for method in methods:
-        looker, mode = method.removesuffix("_sampled"), None
-        if looker == "attention_fh":
-            mode = "argmax" if looker == method else "sampled"
         record = replace(
             blank_record(core, dataset, split, seed),
-            method=looker,
-            mode=mode,
+            method=method.removesuffix("_sampled"),
+            mode=recorded_mode(method, self_ensemble),
             preset=weights.name.replace("/", "_"),
             budget=f"pretrained weights {weights.name}: their card says it",
         )
@@ -91,6 +91,7 @@ def measure_weights(
             make_agent(method, agent, seed),
             batch_size=batch_size,
             limit=limit,
+            self_ensemble=self_ensemble,
             progress=f"{weights.name}, {method}" if progress_bar else None,
         )
         write_measured(records, record, measured)

@@ -116,6 +116,10 @@ def test_weights_are_measured_by_name_and_only_once(
     before = path.read_bytes()
     assert evaluate.main() == 0
     assert path.read_bytes() == before
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--self-ensemble", "true"])
+    assert evaluate.main() == 0
+    modes = sorted(str(record.mode) for record in load_records(path))
+    assert modes == ["None", "argmax", "argmax+mirror", "mirror"]
     with pytest.raises(FileNotFoundError, match="no weights"):
         measure_weights("nobody-x4", path)
 
