@@ -6,6 +6,8 @@ import json
 import os
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 Agent = TypeVar("Agent", bound="CoreAlgorithm")
 KIND: Final = "facehall-agent"
 POLICY_KIND: Final = "facehall-policy"
+_MISSING: Final = "there is no agent file {}; train one with train_agent.py"
 _LEARNING_ONLY: Final = ("optimizer", "enhancer_optimizer", "enhancer_learner", "generators")
 _POSITIONS: Final = ("faces", "imitation_batches")
 _COUNTERS: Final = ("num_timesteps", "imitated", "n_updates")
@@ -101,7 +104,7 @@ def load_agent(
     if not path.is_file() and path.with_name(path.name + ".zip").is_file():
         path = path.with_name(path.name + ".zip")
     if not path.is_file():
-        raise FileNotFoundError(f"there is no agent file {path}; train one with train_agent.py")
+        raise FileNotFoundError(_MISSING.format(path))
     description, tensors = _read(path)
     return _restore(kind, path, description, tensors, env, device, changes)
 
@@ -227,26 +230,44 @@ def _state(description: dict[str, Any], tensors: dict[str, dict[str, Tensor]]) -
     return state
 
 
+def check_agent_file(path: Path) -> None:
+    """Refuse what is no whole agent file; its tensors are not read.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is cut off or of another kind.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(_MISSING.format(path))
+    with _opened(path):
+        pass
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    with _opened(path) as (archive, description):
+        return description, {
+            name.removesuffix(".safetensors"): safetensors.torch.load(archive.read(name))
+            for name in archive.namelist()
+            if name.endswith(".safetensors")
+        }
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
+    """An agent file and its description."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-            if "agent.json" not in names:
+            if "agent.json" not in archive.namelist():
                 raise ValueError(
                     f"{path} holds no agent of ours; Stable-Baselines3's own files are read by its classes"
                 )
             description = json.loads(archive.read("agent.json"))
-            tensors = {
-                name.removesuffix(".safetensors"): safetensors.torch.load(archive.read(name))
-                for name in names
-                if name.endswith(".safetensors")
-            }
+            kind = description.get("kind") if isinstance(description, dict) else None
+            if kind != KIND:
+                raise ValueError(f"{path} holds {kind!r}, not a {KIND!r}")
+            yield archive, description
     except (zipfile.BadZipFile, safetensors.SafetensorError, EOFError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is cut off or no agent file: {error}") from error
-    kind = description.get("kind") if isinstance(description, dict) else None
-    if kind != KIND:
-        raise ValueError(f"{path} holds {kind!r}, not a {KIND!r}")
-    return description, tensors
 
 
 def _pack(tensors: dict[str, Tensor], header: dict[str, str] | None = None) -> bytes:

@@ -74,6 +74,7 @@ class Measurement:
         seed: Of random locations, and in the records; None: that of the training.
         self_ensemble: Measure the agents on each face and its mirror image, see `measure_split`; the records'
             mode says so.
+        device: Where to compute; None: as in training.
         ranks: The processes that share the faces; the first one writes.
 
     Raises:
@@ -91,6 +92,7 @@ class Measurement:
         limit: int | None = None,
         seed: int | None = None,
         self_ensemble: bool = False,
+        device: str | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
         self.self_ensemble, self.ranks = self_ensemble, ranks
@@ -104,6 +106,8 @@ class Measurement:
         experiment = read_experiment(make_parser().parse_path(run / "config.yaml"))
         # As the reference path has it; and the compiler's time is not that of a face
         environment = replace(experiment.env, compile=None, channels_last=False)
+        if device is not None:
+            environment = replace(environment, device=device)
         if root is not None:
             environment = replace(environment, root=root)
         network, kept = experiment.enhancer, run / ENHANCER

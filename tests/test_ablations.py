@@ -16,6 +16,8 @@ from agents.distributed import Ranks
 from agents.evaluation import METHODS as LOOKERS
 from agents.measurement import Measurement
 from agents.records import METHODS, load_records
+from agents.reproduction.cells import Cell, Faces, Recipe
+from agents.reproduction.rows import TABLES
 from agents.scripted import RandomPatch, RasterScan, make_chooser
 from agents.training import TrainingRun
 from facehall_env.core import HallucinationCore
@@ -70,6 +72,20 @@ def make_run(path: Path, folder: Path, **shrunk: Any) -> TrainingRun:
     parser = make_parser()
     parsed = parser.parse_args([*arguments(path, **shrunk), "--run.folder", str(folder)])
     return TrainingRun(read_experiment(parsed), parser.dump(parsed, skip_unset=False))
+
+
+@pytest.mark.parametrize("overrides", [None, "cpu", "quick"])
+def test_the_lengths_of_an_episode_are_compared_after_as_many_episodes(overrides: str | None) -> None:
+    faces = Faces("synthetic" if overrides == "quick" else "lfw")
+    recipe = Recipe(faces, Path("runs"), None if overrides is None else CONFIGS / overrides)
+    episodes = set()
+    for row in TABLES["table2"].rows:
+        if row.kind == "agent":
+            experiment = read_experiment(
+                make_parser().parse_args(recipe.words(Cell(row, faces.name, 8, "aligned")))
+            )
+            episodes.add(experiment.total_timesteps / experiment.env.horizon)
+    assert len(episodes) == 1
 
 
 def test_every_variant_has_a_configuration_and_a_name_in_records() -> None:

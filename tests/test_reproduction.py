@@ -1,6 +1,7 @@
 """The paper's tables from one command: what is missing is made, row by row, and rendered beside the paper."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from PIL import Image
 
 import evaluate
 from agents.ablations import VARIANTS
+from agents.baselines import Degradation, make_hallucinator
 from agents.baselines.configuration import TRAINABLE
 from agents.paper import paper_row
 from agents.records import Record, load_records, save_images, save_records
@@ -250,7 +252,8 @@ def test_committed_records_make_a_table_without_data(tmp_path: Path) -> None:
     assert lines["VDSR"][3:] == ["-"] * 6 + ["missing", "24.12", "-"]
     assert [cell.row.method for cell in rendered.missing][:2] == ["sfh", "bccnn"]
     command = (
-        "`python evaluate.py table1 --dataset lfw --root data/lfw --rows vdsr --scales 8 --protocols torch7`"
+        "`python evaluate.py table1 --dataset lfw --root data/lfw --rows vdsr --scales 8 --protocols torch7 "
+        f"--records {tmp_path} --output {tmp_path / 'out'}`"
     )
     assert f"- VDSR: {command}" in rendered.markdown()
     # A pattern, too, and without the images no interval
@@ -343,6 +346,121 @@ def test_what_is_not_there_is_said_before_anything_is_trained(tmp_path: Path, ti
     assert list((tmp_path / "runs").iterdir()) == [other]
 
 
+def finish(folder: Path, config: dict[str, Any], result: str, content: bytes) -> None:
+    """What looks like a finished run."""
+    folder.mkdir(parents=True)
+    (folder / "budget.json").touch()
+    (folder / result).write_bytes(content)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config | {"run": {"seed": 0}}))
+
+
+@pytest.mark.parametrize("row", ["srcnn", "attention_fh"])
+def test_broken_weights_are_refused_before_anything_is_trained(row: str, tiny: dict[str, Any]) -> None:
+    synthetic = {"method": "srcnn", "scale": 4, "protocol": "aligned", "data": {"name": "synthetic"}}
+    agent = {"name": row, "env": {"id": "FaceHallucination-Synthetic-x4", "protocol": "aligned"}}
+    name, result, config = {
+        "srcnn": ("srcnn-synthetic-x4", "method.safetensors", synthetic),
+        "attention_fh": ("synthetic-x4", "agent.zip", agent),
+    }[row]
+    finish(tiny["runs"] / name, config, result, b"no")
+    some: dict[str, Any] = {"scales": (4,), "protocols": ("aligned",)}
+    with pytest.raises(ValueError, match=f"{name}/{result}.* cut off"):
+        make_table(Request("table1", **tiny, **some, rows=("mzq", row)))
+    with pytest.raises(ValueError, match=f"{name}/{result}.* cut off"):
+        draw_figure(FigureRequest("figure3", **tiny, **some, rows=("mzq", row), faces_shown=1))
+    assert [path.name for path in tiny["runs"].iterdir()] == [name]
+    assert not tiny["output"].exists()
+
+
+def test_weights_of_another_method_are_refused(tiny: dict[str, Any]) -> None:
+    folder = tiny["runs"] / "srcnn-synthetic-x4"
+    finish(
+        folder,
+        {"method": "srcnn", "scale": 4, "protocol": "aligned", "data": {"name": "synthetic"}},
+        "x",
+        b"",
+    )
+    make_hallucinator("bicubic", Degradation(height=32, width=32, scale=4)).save(
+        folder / "method.safetensors"
+    )
+    with pytest.raises(ValueError, match=r"is to hold srcnn, but it holds bicubic"):
+        make_table(Request("table1", **tiny, scales=(4,), protocols=("aligned",), rows=("srcnn",)))
+
+
+@pytest.mark.parametrize(
+    ("row", "file", "values"),
+    [
+        ("srcnn", "srcnn", {"start_from": "nowhere/method.safetensors"}),
+        ("attention_fh", "agent", {"start_from": "nowhere/agent.zip"}),
+        ("attention_fh", "agent", {"enhancer": {"weights": "nowhere/enhancer.safetensors"}}),
+        ("attention_fh", "agent", {"enhancer": {"prior": "nowhere"}}),
+    ],
+)
+def test_a_start_that_is_not_there_is_said_first(
+    row: str, file: str, values: dict[str, Any], tiny: dict[str, Any]
+) -> None:
+    (tiny["overrides"] / f"{file}.yaml").write_text(yaml.safe_dump(TINY[file] | values))
+    request = Request("table1", **tiny, scales=(4,), protocols=("aligned",), rows=("mzq", row))
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        make_table(request)
+    assert not tiny["runs"].exists()
+
+
+def test_no_method_is_measured_on_faces_that_it_learned_from(tiny: dict[str, Any]) -> None:
+    trainval = TINY["mzq"] | {"data": {"split": "trainval"}}
+    cell = Cell(TABLES["table1"].row("mzq"), "lfw", 4, "aligned")
+    assert "mzq-lfw-x4.yaml" in " ".join(Request("table1", runs=tiny["runs"]).maker.recipe.words(cell))
+    with pytest.raises(ValueError, match="mzq x4, aligned learns from all training faces"):
+        Request("table1", runs=tiny["runs"], split="val").maker.check(cell)
+    Request("table1", runs=tiny["runs"]).maker.check(cell)
+    finish(cell.folder(tiny["runs"]), trainval | {"method": "mzq", "scale": 4}, "method.safetensors", b"")
+    config = yaml.safe_load((cell.folder(tiny["runs"]) / "config.yaml").read_text())
+    config["data"]["name"] = "lfw"
+    (cell.folder(tiny["runs"]) / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ValueError, match="mzq x4, aligned learns from all training faces"):
+        Request("table1", runs=tiny["runs"], split="val").maker.check(cell)
+
+
+def test_fewer_faces_are_measured_beside_all_of_them(tiny: dict[str, Any]) -> None:
+    request = Request("table1", **tiny, scales=(4,), protocols=("aligned",), rows=("bicubic",))
+    make_table(request)
+    before = request.new_records.read_bytes()
+    few = replace(request, limit=2)
+    assert make_table(few).table.rows[0][8] == "2"
+    assert [record.n for record in load_records(few.new_records)] == [2]
+    assert request.new_records.read_bytes() == before
+    assert make_table(replace(request, train=False)).table.rows[0][8] == "4"
+
+
+def test_what_is_missing_is_made_by_the_command_that_is_said(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Request("table1", **tiny, scales=(4,), protocols=("torch7",), rows=("bicubic",), limit=3)
+    page = make_table(replace(request, train=False)).markdown()
+    command = next(line for line in page.splitlines() if line.startswith("- Bicubic: `")).split("`")[1]
+    monkeypatch.setattr("sys.argv", shlex.split(command)[1:])
+    assert evaluate.main() == 0
+    assert make_table(replace(request, train=False)).missing == ()
+
+
+def test_the_main_agents_are_configured_as_their_records_were(tmp_path: Path) -> None:
+    row, other = TABLES["table1"].row("attention_fh"), TABLES["table3"].row("initial_input")
+    recipe = Request("table1", runs=tmp_path).maker.recipe
+    for scale, protocol, name in (
+        (8, "aligned", "lfw-x8"),
+        (8, "torch7", "lfw-x8-torch7"),
+        (4, "aligned", "lfw-x4-aligned"),
+        (4, "torch7", "lfw-x4-torch7"),
+    ):
+        words = recipe.words(Cell(row, "lfw", scale, protocol))  # type: ignore[arg-type]
+        assert Path(words[1]).stem == name
+        assert Path(recipe.words(Cell(other, "lfw", scale, protocol))[1]).stem == "lfw-x8"  # type: ignore[arg-type]
+    # What all agents share is overridden: then none has a configuration of its own
+    cheap = Request("table1", runs=tmp_path, overrides=ROOT / "configs" / "cpu").maker.recipe
+    words = cheap.words(Cell(row, "lfw", 4, "torch7"))
+    assert [Path(word).stem for word in words[1:4:2]] == ["lfw-x8", "agent"]
+
+
 def test_the_command_line_makes_a_table(
     tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -403,7 +521,15 @@ def test_times_stand_beside_the_papers() -> None:
         "| x8 | SRCNN | 0.020 | 0.329 | 20.5 [20.0, 22.0] | 60.0 | 20.5 [20.0, 22.0] | 100.0 | 20 | +0.5 |"
         in page
     )
+    assert "of 50 calls after warm-up" in page
     assert "`python evaluate.py table4 --scales 8 --rows vdsr`" in page
+    # Rows of other settings are not of this table
+    few = TIME | {"method": "vdsr", "preset": "tiny", "batch": 2, "float32": TIME["float32"] | {"calls": 23}}
+    assert latency_page([TIME, TIME, few], [("srcnn", 8), ("vdsr", 8)])[0] == page
+    page, _ = latency_page([TIME, few], [("srcnn", 8), ("vdsr", 8)], {"preset": "tiny"})
+    assert "of 23 (slow methods) to 50 calls" in page
+    assert "`python evaluate.py table4 --scales 8 --rows srcnn --preset tiny --batch 2`" in page
+    _, tabular = latency_page([TIME], [("srcnn", 8), ("vdsr", 8)])
     assert r"x8 & VDSR & missing & - & - & - & - & - & 100 & - \\" in tabular
 
 

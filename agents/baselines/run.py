@@ -21,6 +21,7 @@ from agents.baselines.training import NetworkTraining, Stage, training_in_words
 from agents.checkpoints import CheckpointFolder
 from agents.divergence import LossWatch, verify_weights
 from agents.faces import evenly_spread, face_batch
+from agents.records.files import write_atomically
 from agents.runs import check_same, open_folder
 from agents.state import check_weights
 from facehall_env.datasets import load_dataset
@@ -28,6 +29,7 @@ from facehall_env.metrics import psnr
 from facehall_env.task import choose_device
 
 WEIGHTS: Final = "method.safetensors"
+BUDGET: Final = "budget.json"
 _WORST_ERROR: Final = 4.0
 """No network that still learns errs by this mean square, pixels in [0, 1]: it misses by two whole ranges."""
 
@@ -132,6 +134,8 @@ class BaselineRun:
         if path.is_file():
             self.method = type(self.method).load(path, self.method.device)
             print(f"{path} is there already")
+            if not (self.folder / BUDGET).is_file():  # killed between the two
+                self._write_budget()
             return
         started = time.monotonic()
         self.method.fit(self.dataset, progress_bar=self.experiment.run.progress_bar)
@@ -219,6 +223,9 @@ class BaselineRun:
 
     def _write(self) -> None:
         self.method.save(self.folder / WEIGHTS)
+        self._write_budget()
+
+    def _write_budget(self) -> None:
         budget = {
             "method": self.method.name,
             "dataset": self.dataset.name,
@@ -231,4 +238,4 @@ class BaselineRun:
             "precision": self.method.precision,
             "seed": self.experiment.run.seed,
         }
-        (self.folder / "budget.json").write_text(json.dumps(budget, indent=2))
+        write_atomically(self.folder / BUDGET, json.dumps(budget, indent=2))

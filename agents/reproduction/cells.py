@@ -134,9 +134,16 @@ class Recipe:
         return [*words, "--run.seed", str(cell.seed), "--run.folder", str(cell.folder(self.runs))]
 
     def _agent(self, cell: Cell) -> list[str]:
-        words = ["--config", _shown(_configuration("{}-x{}", cell.dataset, cell.scale))]
-        if self.overrides is not None and (shared := self.overrides / "agent.yaml").is_file():
+        own = CONFIGS / f"{cell.dataset}-x{cell.scale}-{cell.protocol}.yaml"
+        shared = self.overrides / "agent.yaml" if self.overrides is not None else None
+        if shared is not None and shared.is_file():
+            # What all agents share is changed, so they have to share the rest
+            words = ["--config", _shown(_configuration("{}-x{}", cell.dataset, cell.scale))]
             words += ["--config", _shown(shared)]
+        elif cell.row.method == "attention_fh" and own.is_file():
+            words = ["--config", _shown(own)]
+        else:
+            words = ["--config", _shown(_configuration("{}-x{}", cell.dataset, cell.scale))]
         if cell.row.method != "attention_fh":
             words += ["--config", _shown(CONFIGS / "ablations" / f"{cell.row.method}.yaml")]
         return [*words, "--env.id", cell.env_id]

@@ -100,7 +100,7 @@ def _answer(
     """What a method makes of the faces, uint8 (N, H, W, C)."""
     folder = cell.folder(request.maker.recipe.runs)
     if cell.row.kind == "agent":
-        run = Measurement(folder, request.split, root=request.root)
+        run = Measurement(folder, request.split, root=request.root, device=request.device)
         env = make_environment(run.experiment, request.split)
         agent = RecurrentReinforce.load(folder / "agent.zip", env=env)
         core = agent.core.replica(reward="terminal")

@@ -36,7 +36,9 @@ METHODS: Final = (
     "raster_scan",
     "attention_fh",
 )
-_KEY: Final = ("method", "scale", "device", "preset", "calls", "batch")
+_SETTINGS: Final = ("device", "preset", "calls", "batch")
+"""What all rows of one table share."""
+_KEY: Final = ("method", "scale", *_SETTINGS)
 _QUICK: Final[dict[str, Any]] = {
     "output": Path("runs/quick"),
     "preset": "tiny",
@@ -168,7 +170,10 @@ def make_latency_table(request: LatencyRequest) -> str:
         write_atomically(request.new_records, json.dumps(own, indent=2) + "\n")
         del method
         gc.collect()  # the matrices of one method need not lie beside the next one's
-    page, tabular = latency_page(known, request.wanted(), said["device"] if request.train else None)
+    if not request.train:  # what is there was perhaps made elsewhere and otherwise
+        said = {name: getattr(request, name) for name in ("preset", "calls", "batch")}
+        said = {name: value for name, value in said.items() if value is not None}
+    page, tabular = latency_page(known, request.wanted(), said)
     write_atomically(request.folder / "table4.md", page)
     write_atomically(request.folder / "table4.tex", tabular)
     return page
@@ -199,34 +204,49 @@ def read_latencies(places: Iterable[str | Path], *, must_exist: bool = True) -> 
 
 
 def latency_page(
-    records: Sequence[Mapping[str, Any]], wanted: Sequence[tuple[str, int]], device: str | None = None
+    records: Sequence[Mapping[str, Any]],
+    wanted: Sequence[tuple[str, int]],
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[str, str]:
     """The table in Markdown, with what it lacks, and in LaTeX.
 
-    Rows of one table are of one device.
+    Rows of one table are of one device, and of one preset and as many calls and faces in a batch.
 
     Args:
         records: Times.
         wanted: Methods and scales.
-        device: Which device; None: that of most records.
+        settings: Of device, preset, calls and batch what is to be shown; of the others that of most records.
     """
-    devices = [record["device"] for record in records]
-    device = device or max(devices, key=devices.count, default="no device")
-    newest = {(record["method"], record["scale"]): record for record in records if record["device"] == device}
+    settings = dict(settings or {})
+    records = [r for r in records if all(r[name] == value for name, value in settings.items())]
+    several = [tuple(record[name] for name in _SETTINGS) for record in records]
+    most = max(several, key=several.count, default=("no device", None, None, None))
+    settings = dict(zip(_SETTINGS, most, strict=True)) | settings
+    newest = {
+        (record["method"], record["scale"]): record
+        for record in records
+        if all(record[name] == value for name, value in settings.items())
+    }
+    device = settings["device"]
     rows = [_cells(name, scale, newest.get((name, scale))) for name, scale in wanted]
     table = Table([name for name, _ in _HEADINGS], [numeric for _, numeric in _HEADINGS], rows)
     title = "Table 4: the time for one face of 128x128 pixels"
-    commits = {str(record["commit"])[:12] for record in newest.values()}
-    note = (
-        f"On {device}, batches of {_each(newest.values(), 'batch')}, enhancers of the preset "
-        f"{_each(newest.values(), 'preset')}, commit {', '.join(sorted(commits))}. Times are medians with "
-        "quartiles; the paper's are of a Titan X, so the difference is one of devices too.\n"
-    )
-    note = note if newest else "Nothing was timed yet.\n"
+    note = "Nothing was timed yet.\n"
+    if newest:
+        commits = {str(record["commit"])[:12] for record in newest.values()}
+        note = (
+            f"On {device}, batches of {settings['batch']}, enhancers of the preset {settings['preset']}, "
+            f"commit {', '.join(sorted(commits))}. Times are medians with quartiles, of "
+            f"{_calls(newest.values())} calls after warm-up; the paper's are of a Titan X, so the difference "
+            "is one of devices too.\n"
+        )
     lacking = [(name, scale) for name, scale in wanted if (name, scale) not in newest]
     if lacking:
         words = ["python", "evaluate.py", "table4", "--scales", *sorted({str(scale) for _, scale in lacking})]
         words += ["--rows", *dict.fromkeys(name for name, _ in lacking)]
+        for name in ("preset", "calls", "batch"):
+            if settings[name] not in (None, _USUAL[name]):
+                words += [f"--{name}", str(settings[name])]
         note += f"\nMissing, and what makes it: `{shlex.join(words)}`\n"
     return f"# {title}\n\n{table.markdown()}\n\n{note}", f"% {title}, {device}\n{table.latex()}\n"
 
@@ -265,5 +285,8 @@ def _key(record: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(record[name] for name in _KEY)
 
 
-def _each(records: Iterable[Mapping[str, Any]], name: str) -> str:
-    return " or ".join(sorted({str(record[name]) for record in records}))
+def _calls(records: Iterable[Mapping[str, Any]]) -> str:
+    """How many calls the medians are of: slow methods are called less often, see ``most_seconds``."""
+    counts = {record[precision]["calls"] for record in records for precision in PRECISIONS}
+    fewest, most = min(counts), max(counts)
+    return str(most) if fewest == most else f"{fewest} (slow methods) to {most}"

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from agents.baselines.configuration import BaselineExperiment, parse
-from agents.baselines.run import WEIGHTS, BaselineRun
+from agents.baselines.run import BaselineRun
 from agents.configuration import Experiment, make_parser, read_experiment
 from agents.evaluation import Method
 from agents.measurement import Measurement, measure_baseline, measure_bicubic
 from agents.reproduction.cells import SCALES, Cell, Recipe
+from agents.reproduction.checking import check_finished, check_origins, check_split, is_finished
 from agents.runs import check_same
 from agents.training import TrainingRun
 from facehall_env.resample import PROTOCOLS
@@ -46,18 +43,23 @@ class Maker:
         """Refuse what cannot be made, before anything is.
 
         Raises:
-            ValueError: If the run folder holds another experiment, or the configuration does not fit.
-            FileNotFoundError: If a configuration is missing.
+            ValueError: If the run folder holds another experiment or broken weights, the configuration does
+                not fit, or the method learns from what is to be measured.
+            FileNotFoundError: If a configuration is missing, or weights to start from.
         """
         if cell.row.kind == "input":
             return
-        folder = cell.folder(self.recipe.runs)
         if self.finished(cell):
-            _check_identity(cell, folder)
+            check_finished(cell, self.recipe.runs, self.recipe.faces.split)
             return
         free = ("total_timesteps", "run") if cell.row.kind == "agent" else ("run", "device")
-        for run, (_, resolved) in self._unfinished(cell).items():
+        unfinished = self._unfinished(cell)
+        for run, (experiment, resolved) in unfinished.items():
             check_same(run.folder(self.recipe.runs) / "config.yaml", resolved, free=free)
+            check_origins(experiment, self._origin(run, experiment.start_from) in unfinished)
+        experiment, _ = unfinished[cell]
+        if isinstance(experiment, BaselineExperiment):
+            check_split(cell, experiment.data.split, self.recipe.faces.split)
 
     def make(self, cell: Cell) -> None:
         """Train if need be, and measure; what was cut off goes on where it was.
@@ -164,43 +166,9 @@ class Maker:
                 root=faces.root,
                 batch_size=self.batch_size,
                 limit=self.limit,
+                device=recipe.device,
             )
             looker: Method = measurement.variant.looker
             if cell.row.mode == "sampled":
                 looker = "attention_fh_sampled"
             measurement.measure(cell.protocol, (looker,), progress_bar=bar)
-
-
-def is_finished(cell: Cell, runs: Path) -> bool:
-    """Whether the run that a number needs has been done; bicubic needs none."""
-    if cell.row.kind == "input":
-        return True
-    result = "agent.zip" if cell.row.kind == "agent" else WEIGHTS
-    folder = cell.folder(runs)
-    # The budget is written last
-    return all((folder / name).is_file() for name in ("config.yaml", result, "budget.json"))
-
-
-def _check_identity(cell: Cell, folder: Path) -> None:
-    """Refuse a finished run of something else; how long it learned is its own affair."""
-    found = yaml.safe_load((folder / "config.yaml").read_text())
-    wanted: dict[str, Any] = {"run.seed": cell.seed}
-    if cell.row.kind == "agent":
-        wanted |= {"name": cell.row.method, "env.id": cell.env_id, "env.protocol": cell.protocol}
-    else:
-        wanted |= {"method": cell.row.method, "scale": cell.scale, "data.name": cell.dataset}
-        wanted |= {} if cell.serves_both else {"protocol": cell.protocol}
-    for key, value in wanted.items():
-        if _at(found, key) != value:
-            raise ValueError(
-                f"{folder} is to hold the run of {cell}, but its {key} is {_at(found, key)!r}: move that "
-                "folder away, or choose another --runs"
-            )
-
-
-def _at(values: Mapping[str, Any], key: str) -> Any:
-    """The value under a dotted key, None if there is none."""
-    found: Any = values
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,8 +124,8 @@ class Request:
 
     @property
     def new_records(self) -> Path:
-        """The file for what is measured; one for all tables, which share runs."""
-        return self.folder / "records.json"
+        """The file for what is measured; one for all tables, which share runs, and for as many faces."""
+        return self.folder / ("records.json" if self.limit is None else f"records-first-{self.limit}.json")
 
     @property
     def maker(self) -> Maker:
@@ -157,4 +158,13 @@ class Request:
         words += ["--rows", cells[0].row.name]
         words += ["--scales", *(str(scale) for scale in sorted({cell.scale for cell in cells}))]
         words += ["--protocols", *sorted({cell.protocol for cell in cells})]
-        return shlex.join(words)
+        return shlex.join([*words, *self._elsewhere()])
+
+    def _elsewhere(self) -> list[str]:
+        """The words that change where and how rows are made, as far as they were said."""
+        words = ["--data", json.dumps(self.data)] if self.data is not None else []
+        words += ["--records", *self.records] if self.records else []
+        for name in ("runs", "output", "overrides", "limit"):
+            if (said := getattr(self, name)) is not None:
+                words += [f"--{name}", str(said)]
+        return [*words, "--split", self.split] if self.split != "test" else words
