@@ -41,6 +41,7 @@ class CheckpointFolder:
 
     BEST = "best.pt"
     _NAME = re.compile(r"checkpoint-(\d{6})\.pt")
+    _HALF = re.compile(r"\.(checkpoint-\d{6}|best)\.pt\.\d+")
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         if keep < 1:
@@ -56,6 +57,7 @@ class CheckpointFolder:
     def write(self, state: dict[str, Any]) -> Path:
         """Write the next checkpoint, then drop the oldest ones."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._clean()
         paths = self.paths()
         number = int(paths[-1].stem.rsplit("-", 1)[1]) + 1 if paths else 1
         path = self.folder / f"checkpoint-{number:06d}.pt"
@@ -63,6 +65,12 @@ class CheckpointFolder:
         for old in (*paths, path)[: -self.keep]:
             old.unlink()
         return path
+
+    def _clean(self) -> None:
+        """Drop what a process that was killed while it wrote has left."""
+        for path in self.folder.iterdir():
+            if self._HALF.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
     def read_newest(self) -> tuple[Path, dict[str, Any]] | None:
         """The newest checkpoint, or None where there is none.

@@ -99,20 +99,24 @@ class Ranks:
         return self.sum(values) / self.size
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Add up the gradients of all processes, in one message."""
+        """Add up the gradients of all processes, in one message.
+
+        What has a gradient in no process has none afterwards, so that an optimiser leaves it alone, and does
+        not count a step for it, as it does in one process.
+        """
         if self.size == 1:
             return
         parameters = [parameter for parameter in parameters if parameter.requires_grad]
-        flat = torch.cat(
-            [
-                torch.zeros_like(parameter).flatten() if parameter.grad is None else parameter.grad.flatten()
-                for parameter in parameters
-            ]
-        )
+        parts = [
+            torch.zeros_like(parameter).flatten() if parameter.grad is None else parameter.grad.flatten()
+            for parameter in parameters
+        ]
+        there = parts[0].new_tensor([parameter.grad is not None for parameter in parameters])
+        flat = torch.cat([*parts, there])
         dist.all_reduce(flat)
-        sizes = [parameter.numel() for parameter in parameters]
-        for parameter, part in zip(parameters, torch.split(flat, sizes), strict=True):
-            parameter.grad = part.view_as(parameter)
+        *sums, there = torch.split(flat, [*(parameter.numel() for parameter in parameters), len(parameters)])
+        for parameter, part, count in zip(parameters, sums, there.tolist(), strict=True):
+            parameter.grad = part.view_as(parameter) if count else None
 
     def share(self, value: Any) -> Any:
         """What the first process has, in all processes; plain values and tensors."""
@@ -144,7 +148,7 @@ def join() -> Ranks:
     """Join the processes that ``torchrun`` started; alone where there are none.
 
     Accelerators talk by their own backend (NCCL on CUDA) and each process takes the one of its local rank;
-    CPUs talk by Gloo.
+    CPUs, and what is counted on the CPU beside an accelerator, talk by Gloo.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -152,10 +156,16 @@ def join() -> Ranks:
     if not dist.is_initialized():
         if torch.accelerator.is_available():
             torch.accelerator.set_device_index(int(os.environ.get("LOCAL_RANK", "0")))
-            dist.init_process_group()
-        else:
-            dist.init_process_group("gloo")
+        dist.init_process_group(_backends())
     return Ranks(dist.get_rank(), dist.get_world_size())
+
+
+def _backends() -> str:
+    """How the processes talk about tensors of each kind of device: left to itself PyTorch leaves CPUs out."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return "gloo"
+    return f"cpu:gloo,{accelerator.type}:{dist.get_default_backend_for_device(accelerator)}"
 
 
 def end(code: int) -> NoReturn:

@@ -80,6 +80,18 @@ def verify_weights(networks: Iterable[tuple[str, object]], phase: str, step: str
                 )
 
 
+def not_finite(phase: str, step: str, what: str, good: Path | None) -> DivergenceError:
+    """The error where something that was computed is not finite, though no weight is to blame yet.
+
+    Args:
+        phase: Its name, for the message.
+        step: How far it was, in words.
+        what: What is not finite, as a sentence.
+        good: The last checkpoint that was written; None if there is none.
+    """
+    return DivergenceError(f"{phase} diverged: at {step} {what}; {_way_out(good)}")
+
+
 def _way_out(good: Path | None) -> str:
     if good is None:
         return "no checkpoint had been written: start again with a lower learning rate"

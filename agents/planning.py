@@ -74,7 +74,8 @@ def plan_scan(
         Places of the grid, one a step.
     """
     chosen = evenly_spread(len(dataset), count)
-    # Every process has as many, so that the mean over the processes is that over the faces
+    # Every process has as many, so that the mean over the processes is that over the faces; a rest there is
+    # only where the data set has fewer faces than were asked for
     own = chosen[ranks.rank : len(chosen) // ranks.size * ranks.size : ranks.size] or chosen
     return Planner(core, config, ranks).plan(face_batch(dataset, own), progress_bar=progress_bar)
 

@@ -17,6 +17,7 @@ PAPER: Final[dict[str, Any]] = {
     "coupling": "alternating",
     "enhancer_learning_rate": 2e-4,
     "enhancer_betas": (0.5, 0.999),
+    "enhancer_ema": 0.0,
     "enhancer_updates": 25,
     "enhancer_batch_size": 32,
     "backprop_through_image": False,
@@ -59,6 +60,7 @@ AUTHORS: Final[dict[str, Any]] = {
     "coupling": "joint",
     "enhancer_learning_rate": 2e-4,
     "enhancer_betas": (0.5, 0.999),
+    "enhancer_ema": 0.0,
     "backprop_through_image": False,
     "flip": False,
     "policy_kwargs": {

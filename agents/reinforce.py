@@ -277,6 +277,7 @@ class RecurrentReinforce(CoreAlgorithm):
         self.policy_precision: Precision = policy_precision
         self.imitated = 0
         self.plan: list[int] | None = None
+        self.enhancer_loss: Tensor | None = None  # the largest of the last phase, by which divergence shows
         self.enhancer_trainer: EnhancerTrainer | None = None
         self._positions = {"faces": {"seen": 0}, "imitation_batches": {"seen": 0}}
         if _init_setup_model:
@@ -309,7 +310,7 @@ class RecurrentReinforce(CoreAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> RecurrentReinforce:
-        """Imitate the oracle if that has not been done, then iterate until `total_timesteps` were taken.
+        """Make the warm start if that has not been done, then iterate until `total_timesteps` were taken.
 
         Args:
             total_timesteps: Environment steps; an iteration takes n_faces * n_rollouts * T of them.
@@ -433,7 +434,9 @@ class RecurrentReinforce(CoreAlgorithm):
             through_pictures=self.backprop_through_image,
             generator=self.order_generator,
         )
-        self.logger.record("enhancer/loss", float(torch.stack([report.loss for report in reports]).mean()))
+        losses = torch.stack([report.loss for report in reports])
+        self.enhancer_loss = losses.max()
+        self.logger.record("enhancer/loss", float(losses.mean()))
         self.logger.record("enhancer/gradient_norm", float(reports[-1].gradient_norm))
 
     def _evaluate(self, pictures: Tensor, choices: Tensor) -> tuple[Tensor, Tensor]:
@@ -593,6 +596,8 @@ class RecurrentReinforce(CoreAlgorithm):
         super()._attach(tasks)
         core, faces = self.core, self.task.dataset
         own = self.ranks.check("n_faces", self.n_faces)
+        if self.imitation_updates and self.imitation_teacher == "plan":
+            self.ranks.check("imitation_plan_faces", self.imitation_plan_faces)
         self.buffer = EpisodeBuffer(core.horizon, own * self.n_rollouts, core.shape, self.device)
         share: Any = {
             "flip": self.flip,

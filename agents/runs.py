@@ -6,9 +6,9 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 from stable_baselines3.common.logger import Logger, make_output_format
@@ -42,18 +42,27 @@ def open_folder(folder: Path, resolved: str) -> Logger:
     )
 
 
+def value_at(values: Mapping[str, Any], key: str) -> Any:
+    """The value under a dotted key of a configuration, None if there is none."""
+    found: Any = values
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
 def command() -> str:
     """The command that started this program, as one could type it again."""
     return shlex.join(["python", *sys.orig_argv[1:]])
 
 
-def check_same(path: Path, resolved: str, free: Collection[str]) -> None:
+def check_same(path: Path, resolved: str, free: Collection[str], fixed: Collection[str] = ()) -> None:
     """Refuse to mix two experiments in one folder.
 
     Args:
         path: The configuration in the folder; nothing is refused where there is none.
         resolved: The whole configuration of now, as YAML.
         free: Keys at its top that may change in between.
+        fixed: Dotted keys below them that may not.
 
     Raises:
         ValueError: If another key differs.
@@ -62,7 +71,8 @@ def check_same(path: Path, resolved: str, free: Collection[str]) -> None:
         return
     before, now = yaml.safe_load(path.read_text()), yaml.safe_load(resolved)
     differing = sorted(
-        name for name in set(before) | set(now) if name not in free and before.get(name) != now.get(name)
+        [name for name in set(before) | set(now) if name not in free and before.get(name) != now.get(name)]
+        + [key for key in fixed if value_at(before, key) != value_at(now, key)]
     )
     if differing:
         raise ValueError(

@@ -20,7 +20,7 @@ from agents.callbacks import AtIteration, Validation
 from agents.checkpoints import CheckpointFolder
 from agents.configuration import EnvironmentConfig, Experiment
 from agents.distributed import ALONE, Ranks
-from agents.divergence import WORST_ERROR, LossWatch, verify_weights
+from agents.divergence import WORST_ERROR, LossWatch, not_finite, verify_weights
 from agents.enhancement import EnhancerTrainer, EnhancerUpdate, Pretraining
 from agents.faces import FaceBatches
 from agents.reinforce import RecurrentReinforce
@@ -29,6 +29,7 @@ from agents.state import check_weights
 from facehall_env.datasets import load_dataset
 from facehall_env.enhancer import LocalEnhancementNetwork, load_enhancer, make_enhancer
 from facehall_env.env import FaceHallucinationEnv
+from facehall_env.metrics import MetricInputError
 
 
 class TrainingRun:
@@ -54,7 +55,9 @@ class TrainingRun:
         self.folder = experiment.run.folder
         self._resolved = resolved
         self.logger: Logger
-        check_same(self.folder / "config.yaml", resolved, free=("total_timesteps", "run"))
+        check_same(
+            self.folder / "config.yaml", resolved, free=("total_timesteps", "run"), fixed=("run.seed",)
+        )
         torch.manual_seed(experiment.run.seed)
         self.env = make_environment(experiment, "train")
         self.task = self.env.task
@@ -212,11 +215,13 @@ class TrainingRun:
                 if agent.imitated % max(1, run.log_interval // 5) == 0:
                     self.logger.record("imitation/loss", float(loss))
                     phase.log(agent.imitated, loss=f"{float(loss):.4f}")
-                phase.checkpoint_if_due()
+                # After the last round only once it was measured: who goes on from there will not do it
+                if agent.imitated < agent.imitation_updates:
+                    phase.checkpoint_if_due()
         if self.validation is not None:
             self.validation.measure(agent.policy, self.logger)
             self.logger.dump(agent.num_timesteps)
-        self._checkpoint()  # after measuring: who goes on from here knows whether this was the best
+        self._checkpoint()
 
     def _learn(self) -> None:
         agent, total = self.agent, self.experiment.total_timesteps
@@ -262,13 +267,18 @@ class TrainingRun:
     def _checkpoint(self) -> None:
         if self.ranks.first:
             self.last_good = self.checkpoints.write(self._state())
+        elif paths := self.checkpoints.paths():  # as far as this process sees the first one's folder
+            self.last_good = paths[-1]
+
+    @property
+    def reached(self) -> str:
+        """How far the run is, in words."""
+        done = 0 if self.pretraining is None else self.pretraining.done
+        return f"update {done}, round {self.agent.imitated}, timestep {self.agent.num_timesteps}"
 
     def _verify_weights(self, phase: str) -> None:
-        agent = self.agent
-        done = 0 if self.pretraining is None else self.pretraining.done
-        step = f"update {done}, round {agent.imitated}, timestep {agent.num_timesteps}"
-        networks = (("policy", agent.policy), ("enhancer", self.enhancer))
-        verify_weights(networks, phase, step, self.last_good)
+        networks = (("policy", self.agent.policy), ("enhancer", self.enhancer))
+        verify_weights(networks, phase, self.reached, self.last_good)
 
     def _resume(self) -> None:
         newest = self.ranks.share(self.checkpoints.read_newest() if self.ranks.first else None)
@@ -340,14 +350,16 @@ class _Phase:
         )
         self._written = self._clock = time.monotonic()
         # The enhancer's loss is an error of pictures; the cross-entropy of the warm start has no bound
-        self._watch = LossWatch(name, limit=WORST_ERROR if name == "pretraining" else math.inf)
+        self._watch = LossWatch(name, limit=math.inf if name == "imitation" else WORST_ERROR)
 
     def __enter__(self) -> _Phase:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._count_time()
         self.bar.close()
+        if isinstance(error, MetricInputError):
+            raise not_finite(self.name, self.run.reached, str(error), self.run.last_good) from error
 
     def advance(self, loss: Tensor) -> None:
         self.done += 1
@@ -366,6 +378,8 @@ class _Phase:
 
     def checkpoint_if_due(self) -> None:
         if self.name == "reinforcement":
+            if (loss := self.run.agent.enhancer_loss) is not None:
+                self._watch.add(self.run.agent._n_updates, loss)
             self.verify()  # the next rollout draws from the policy
         if time.monotonic() - self._written >= 60.0 * self.run.experiment.run.checkpoint_minutes:
             self.verify()

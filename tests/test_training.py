@@ -90,7 +90,7 @@ AVERAGED = ("--agent.enhancer_ema", "0.5", "--pretraining.ema", "0.5", "--run.se
 
 @pytest.mark.parametrize(
     ("checkpoints_before_the_end", "more"),
-    [(1, ()), (3, ()), (5, ()), (7, ()), (1, AVERAGED), (7, AVERAGED), (2, FASTER)],
+    [(1, ()), (3, ()), (5, ()), (6, ()), (7, ()), (1, AVERAGED), (7, AVERAGED), (2, FASTER)],
 )
 def test_interrupted_run_goes_on_bit_for_bit(
     config: Path, tmp_path: Path, killed_after: Any, checkpoints_before_the_end: int, more: tuple[str, ...]
@@ -106,6 +106,9 @@ def test_interrupted_run_goes_on_bit_for_bit(
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name
+    budgets = [json.loads((tmp_path / name / "budget.json").read_text()) for name in ("whole", "cut")]
+    for said in ("selected_timesteps", "validation_psnr_gain"):  # the same state was the best one
+        assert budgets[0][said] == budgets[1][said], said
 
 
 _KILLED = """
@@ -152,6 +155,7 @@ def test_run_killed_by_the_system_goes_on_bit_for_bit(
     found = weights(resumed)
     for name, value in weights(whole).items():
         assert torch.equal(value, found[name]), name
+    assert not list((tmp_path / "cut" / "checkpoints").glob(".*")), "what was half written is left"
 
 
 def test_result_is_the_best_on_the_validation_faces(config: Path, tmp_path: Path) -> None:
@@ -209,6 +213,25 @@ def test_divergence_names_phase_step_and_the_way_back(
         )
 
 
+def test_an_enhancer_that_blows_up_in_finite_steps_is_noticed(config: Path, tmp_path: Path) -> None:
+    fast = ("--agent.enhancer_learning_rate", "1")
+    with pytest.raises(
+        DivergenceError, match=r"reinforcement diverged: at .* contains NaN or infinity.*; the last"
+    ):
+        make_run(config, tmp_path / "measured", *fast).train()
+    unmeasured = (
+        "--run.validation_faces",
+        "0",
+        "--agent.enhancer_updates",
+        "3",
+        "--agent.enhancer_batch_size",
+        "2",
+    )
+    fast = ("--agent.enhancer_learning_rate", "0.1")
+    with pytest.raises(DivergenceError, match=r"reinforcement diverged: the loss of update \d+ is"):
+        make_run(config, tmp_path / "run", *fast, *unmeasured).train()
+
+
 def test_the_result_holds_the_averaged_enhancer_and_what_learns(config: Path, tmp_path: Path) -> None:
     run = make_run(config, tmp_path / "run", *AVERAGED)
     run.train()
@@ -249,6 +272,8 @@ def test_other_experiment_in_the_folder_is_refused(config: Path, tmp_path: Path)
     before = (tmp_path / "run" / "config.yaml").read_text()
     with pytest.raises(ValueError, match="another experiment: its agent differ"):
         make_run(config, tmp_path / "run", "--agent.n_faces", "3")
+    with pytest.raises(ValueError, match=r"another experiment: its run\.seed differ"):
+        make_run(config, tmp_path / "run", "--run.seed", "1")
     assert (tmp_path / "run" / "config.yaml").read_text() == before
 
 

@@ -60,7 +60,7 @@ class BaselineRun:
 
     def __init__(self, experiment: BaselineExperiment, resolved: str) -> None:
         self.experiment, self.folder, self._resolved = experiment, experiment.run.folder, resolved
-        check_same(self.folder / "config.yaml", resolved, free=("run", "device"))
+        check_same(self.folder / "config.yaml", resolved, free=("run", "device"), fixed=("run.seed",))
         device, data = choose_device(experiment.device), experiment.data
         self.dataset = load_dataset(data.name, root=data.root, split=data.split, **data.options)
         degradation = Degradation.of(self.dataset, experiment.scale, experiment.protocol)

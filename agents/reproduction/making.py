@@ -55,7 +55,7 @@ class Maker:
         free = ("total_timesteps", "run") if cell.row.kind == "agent" else ("run", "device")
         unfinished = self._unfinished(cell)
         for run, (experiment, resolved) in unfinished.items():
-            check_same(run.folder(self.recipe.runs) / "config.yaml", resolved, free=free)
+            check_same(run.folder(self.recipe.runs) / "config.yaml", resolved, free, fixed=("run.seed",))
             check_origins(experiment, self._origin(run, experiment.start_from) in unfinished)
         experiment, _ = unfinished[cell]
         if isinstance(experiment, BaselineExperiment):

@@ -15,7 +15,7 @@ from torch import nn
 
 import evaluate
 from agents.callbacks import Validation
-from agents.distributed import ALONE, Ranks, join
+from agents.distributed import ALONE, Ranks, _backends, join
 from agents.faces import FaceBatches
 from agents.records import load_images, load_records
 from agents.reinforce import RecurrentReinforce
@@ -102,6 +102,12 @@ def test_one_process_has_nobody_to_wait_for() -> None:
     assert torch.equal(ALONE.mean(torch.ones(2)), torch.ones(2))
 
 
+def test_processes_talk_about_tensors_of_every_kind_of_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    for accelerator, backends in ((None, "gloo"), (torch.device("cuda"), "cpu:gloo,cuda:nccl")):
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *_, a=accelerator, **__: a)
+        assert _backends() == backends
+
+
 ABORTED = "terminate called without an active exception"
 """What PyTorch's Gloo says, rarely and on a busy machine, when a process that is done is torn down."""
 
@@ -147,6 +153,8 @@ def learned(folder: Path) -> dict[str, torch.Tensor]:
         (),
         pytest.param(("--agent.baseline", "scalar", "--agent.coupling", "joint"), marks=pytest.mark.slow),
         pytest.param(("--agent.baseline", "batch", "--agent.flip", "true"), marks=pytest.mark.slow),
+        # Its head has no gradient in the warm start, in no process
+        pytest.param(("--agent.baseline", "value", "--agent.learning_rate", "1e-3"), marks=pytest.mark.slow),
         pytest.param(
             ("--agent.baseline", "self_critical", "--agent.backprop_through_image", "true"),
             marks=pytest.mark.slow,

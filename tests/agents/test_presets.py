@@ -48,19 +48,33 @@ def test_an_unknown_preset_is_refused() -> None:
         RecurrentReinforce.from_preset("papers", toy_env())
 
 
+@pytest.mark.parametrize("before", ["demo", "lfw-x8"])
 @pytest.mark.parametrize(("name", "preset"), [("paper", PAPER), ("authors", AUTHORS)])
-def test_the_configuration_carries_the_same_values(name: str, preset: dict[str, Any]) -> None:
+def test_the_configuration_carries_the_same_values(name: str, preset: dict[str, Any], before: str) -> None:
     def read(*names: str) -> tuple[dict[str, object], dict[str, object], object]:
         files = [argument for name in names for argument in ("--config", str(CONFIGS / f"{name}.yaml"))]
         experiment = read_experiment(make_parser().parse_args(files))
+        assert (experiment.pretraining.updates == 0) == (len(names) > 1)
         return experiment.agent, experiment.policy, experiment.env
 
-    agent, policy, env = read("demo", name)
+    agent, policy, env = read(before, name)
+    # What the presets leave open is as it is by default, whatever stood in the file before
+    usual = read_experiment(make_parser().parse_args([])).agent
+    free = {
+        "policy_precision",
+        "imitation_faces",
+        "imitation_epochs",
+        "imitation_rows",
+        "imitation_plan_faces",
+    }
+    assert {key: agent[key] for key in usual if key not in {*preset, *free}} == {
+        key: usual[key] for key in usual if key not in {*preset, *free}
+    }
     assert {key: agent[key] for key in preset if key != "policy_kwargs"} == {
         key: value for key, value in preset.items() if key != "policy_kwargs"
     }
     assert {key: policy[key] for key in preset["policy_kwargs"]} == preset["policy_kwargs"]
-    assert env == read("demo")[2]  # and leaves the rest to the file before it
+    assert env == read(before)[2]  # and leaves the rest to the file before it
     given = make_parser().parse_path(CONFIGS / f"{name}.yaml", defaults=False).as_dict()
     assert set(given["policy"]) == set(preset["policy_kwargs"])
     assert set(given["agent"]) == set(preset) - {"policy_kwargs"}
