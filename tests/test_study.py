@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.image
@@ -13,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from agents.reinforce import RecurrentReinforce
 from agents.study import Study
 from agents.study.configuration import parse
 from agents.study.curves import CurveFile, CurveRow
@@ -99,6 +102,33 @@ def test_every_variant_and_seed_is_measured_as_it_learns(finished: Path) -> None
                 assert seconds == sorted(seconds)
                 assert all(0.0 < float(row["coverage"]) <= 1.0 for row in curve)
                 assert all(1.0 <= float(row["distinct_places"]) <= 2.0 for row in curve)
+
+
+def test_a_plan_is_made_once_and_counted_for_everybody(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    make = RecurrentReinforce.make_plan
+    monkeypatch.setattr(
+        RecurrentReinforce,
+        "make_plan",
+        lambda agent, **more: (made.append(1) if agent.plan is None else None, make(agent, **more))[1],
+    )
+    taught = {"imitation_teacher": "plan", "imitation_plan_faces": 1, "imitation_updates": 1}
+    variants = {name: {"agent": taught} for name in ("one", "same")}
+    variants["far"] = {"agent": taught, "policy": {"inhibition": 0}}
+    more = ("--total_timesteps", "90", "--seeds", "[0]", "--panels", "{}", "--by_time", "[]")
+    more += ("--compare", "one", "--variants", json.dumps(variants))
+    study = make_study(start, tmp_path, *more)
+    study.run()
+    assert len(made) == 2
+    one, same = (
+        [replace(row, variant="", seconds=0.0) for row in study.curves.rows() if row.variant == name]
+        for name in ("one", "same")
+    )
+    assert one == same
+    seconds = {row.variant: row.seconds for row in study.curves.rows() if row.timesteps}
+    assert seconds["same"] > 0.0
 
 
 def test_a_study_goes_on_where_it_was_cut_off(start: Path, finished: Path, tmp_path: Path) -> None:

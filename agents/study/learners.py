@@ -47,6 +47,10 @@ class Learner(Protocol):
     def steps(self) -> int:
         """Environment steps so far: patches enhanced for learning."""
 
+    @property
+    def spared(self) -> float:
+        """Seconds of learning so far that another learner had spent already, see `World.plan`."""
+
     def learn(self, between: Callable[[], object]) -> None:
         """Learn for the study's steps; `between` is called between two updates."""
 
@@ -93,7 +97,7 @@ class ReinforceLearner:
         torch.manual_seed(seed)
         self._agent = RecurrentReinforce("RecurrentPolicy", env, **arguments)
         self._agent.set_logger(Logger(None, []))
-        self._total = config.total_timesteps
+        self._total, self._world, self.spared = config.total_timesteps, world, 0.0
         if self.warm_start_steps >= self._total:
             raise ValueError(
                 f"the warm start alone takes {self.warm_start_steps} environment steps, but total_timesteps "
@@ -120,6 +124,8 @@ class ReinforceLearner:
     def learn(self, between: Callable[[], object]) -> None:
         """See `Learner`."""
         agent = self._agent
+        if agent.imitation_updates:
+            self.spared = self._world.plan(agent, self._counted)
         while agent.imitated < agent.imitation_updates:
             agent.imitate()
             between()
@@ -178,7 +184,7 @@ class StableLearner:
             **arguments,
         )
         self._model.set_logger(Logger(None, []))
-        self._total = world.config.total_timesteps
+        self._total, self.spared = world.config.total_timesteps, 0.0
 
     @property
     def steps(self) -> int:

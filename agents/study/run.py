@@ -199,7 +199,8 @@ class _Recorder:
         for mode in _LEARNED:
             with torch.random.fork_rng():
                 values = self.world.measure(self.agent(mode))
-            rows.append(self.study.row(self.name, self.seed, self.learner.steps, self.seconds, mode, values))
+            seconds = self.seconds + self.learner.spared
+            rows.append(self.study.row(self.name, self.seed, self.learner.steps, seconds, mode, values))
         self.study.curves.append(rows)
 
 

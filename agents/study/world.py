@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import torch
@@ -11,6 +14,7 @@ from torch import Tensor, nn
 from agents.algorithm import policy_config
 from agents.faces import evenly_spread, face_batch
 from agents.planning import PLAN_FACES, PlannedScan, plan_scan
+from agents.reinforce import RecurrentReinforce
 from agents.rollout import Recorder, distinct_places, walk
 from agents.scripted import CoreAgent
 from agents.study.configuration import StudyConfig
@@ -106,6 +110,7 @@ class World:
             )
         self.config, env = config, config.env
         self.enhancer = load_enhancer(config.weights).eval()
+        self._plans: dict[tuple[Any, ...], tuple[list[int], int, float]] = {}
         name = str(gym.spec(env.id).kwargs["dataset"])
         self.faces = FaceSubset(
             load_dataset(name, root=env.root, split="val", **env.data), config.validation_faces
@@ -128,6 +133,32 @@ class World:
         counted = CountedEnhancer(self.enhancer)
         made.env_method("set_enhancer", counted)
         return made, counted
+
+    def plan(self, agent: RecurrentReinforce, counted: CountedEnhancer) -> float:
+        """Plan the scan that an agent is taught, if it is, with all that it costs; the same scan only once.
+
+        A plan follows from the enhancer, the faces and the grid. So variants and seeds that share these share
+        it too, and its steps are counted for each of them as if it had tried the places itself.
+
+        Args:
+            agent: Who is taught.
+            counted: Counts its steps.
+
+        Returns:
+            The seconds that the plan would have taken.
+        """
+        config = agent.policy.config
+        key = (config.grid, config.stride, config.inhibition, agent.imitation_plan_faces)
+        if key in self._plans and agent.imitation_teacher == "plan":
+            places, patches, seconds = self._plans[key]
+            agent.plan = list(places)
+            counted.patches += patches
+            return seconds
+        before, started = counted.patches, time.perf_counter()
+        agent.make_plan()
+        if agent.plan is not None:
+            self._plans[key] = (list(agent.plan), counted.patches - before, time.perf_counter() - started)
+        return 0.0
 
     def planned_scan(self) -> PlannedScan:
         """What the warm start teaches by default, walked as it is: on the grid of the study's policy."""
