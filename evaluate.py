@@ -197,6 +197,7 @@ def weights(
         device: Where to compute.
         progress_bar: Show one.
     """
+    ranks = join()
     measure_weights(
         name,
         records,
@@ -211,7 +212,10 @@ def weights(
         again=again,
         device=device,
         progress_bar=progress_bar,
+        ranks=ranks,
     )
+    if not ranks.first:
+        return
     print(make_table(load_records(records), split=split).markdown())
     print(f"records: {records}")
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import gymnasium as gym
 
+from agents.distributed import ALONE, Ranks
 from agents.evaluation import Method, make_agent, measure_split
 from agents.measurement import blank_record, recorded_mode, write_measured
 from agents.records import load_records
@@ -35,6 +36,7 @@ def measure_weights(
     again: bool = False,
     device: str = "auto",
     progress_bar: bool = True,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Measure weights by name on the faces that they are for; writes a record a method.
 
@@ -53,6 +55,7 @@ def measure_weights(
         again: Also what the records file has already.
         device: Where to compute.
         progress_bar: Show one.
+        ranks: The processes that share the faces; the first one writes.
 
     Raises:
         FileNotFoundError: If there are no such weights or pictures.
@@ -83,7 +86,8 @@ def measure_weights(
             preset=weights.name.replace("/", "_"),
             budget=f"pretrained weights {weights.name}: their card says it",
         )
-        if any((old.key, old.budget, old.n) == (record.key, record.budget, size) for old in known):
+        there = any((old.key, old.budget, old.n) == (record.key, record.budget, size) for old in known)
+        if ranks.share(there):  # the first one alone need see the file
             continue
         measured = measure_split(
             core,
@@ -93,5 +97,8 @@ def measure_weights(
             limit=limit,
             self_ensemble=self_ensemble,
             progress=f"{weights.name}, {method}" if progress_bar else None,
+            ranks=ranks,
         )
-        write_measured(records, record, measured)
+        if ranks.first:
+            write_measured(records, record, measured)
+    ranks.wait()
