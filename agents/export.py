@@ -132,7 +132,7 @@ def export_run(
             written,
             config=yaml.safe_load((run / "config.yaml").read_text()),
             budget=budget_in_words(run),
-            commands=(run / "commands.txt").read_text().splitlines(),
+            commands=_commands(run),
             records=measured,
             check=check,
         )
@@ -141,6 +141,21 @@ def export_run(
             shutil.rmtree(target)
         folder.replace(target)
     return read_weights(target)
+
+
+def _commands(run: Path, after: frozenset[Path] = frozenset()) -> list[str]:
+    """A run's commands, and before them those of the runs that it started from, as far as they are there."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    network = config.get("enhancer") or {}
+    lines = (run / "commands.txt").read_text().splitlines()
+    for origin in (config.get("start_from"), network.get("weights"), network.get("prior")):
+        if origin is None:
+            continue
+        folder = Path(origin) if Path(origin).is_dir() else Path(origin).parent
+        whole = all((folder / file).is_file() for file in ("config.yaml", "commands.txt"))
+        if whole and folder.resolve() not in after:
+            lines = [*_commands(folder, after | {run.resolve(), folder.resolve()}), *lines]
+    return lines
 
 
 def _check_name(name: str) -> None:

@@ -36,7 +36,7 @@ def render_card(
         weights: The weights.
         config: The configuration of the run, resolved.
         budget: What they were trained on and for how long, in words.
-        commands: The lines of the run's ``commands.txt``: date, commit, command.
+        commands: Lines of ``commands.txt``, of the run and those before it: date, commit, command.
         records: What was measured with them.
         check: What half precision was found to cost, in words.
     """

@@ -167,6 +167,21 @@ def test_the_card_says_where_the_weights_come_from(run: Path, exported: Pretrain
     compile(usage, "README.md", "exec")
 
 
+def test_the_card_has_the_commands_of_the_runs_before(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "second"
+    shutil.copytree(run, folder)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["start_from"] = str(run / "agent.zip")
+    config["enhancer"]["prior"] = str(tmp_path / "prior")  # its folder starts from what is no longer there
+    (tmp_path / "prior").mkdir()
+    (tmp_path / "prior" / "config.yaml").write_text("start_from: nowhere/method.safetensors")
+    (tmp_path / "prior" / "commands.txt").write_text("of the prior")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "commands.txt").write_text("its own")
+    first = (run / "commands.txt").read_text().splitlines()
+    assert exporting._commands(folder) == ["of the prior", *first, "its own"]
+
+
 def test_absolute_paths_in_commands_are_cut_down(run: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run, tmp_path / "small")
     line = "2026-01-01T00:00:00 abc python train_agent.py --env.root=/home/me/lfw --run.folder '/tmp/my run'"
