@@ -119,17 +119,17 @@ class FourFaces(SmallFaces):
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "updates", "rate"),
+    ("name", "settings", "updates", "rate", "gain"),
     [
-        ("srcnn", {"widths": (16, 16)}, 300, 5e-3),
-        ("vdsr", {"depth": 4, "width": 16}, 150, 1e-2),
-        ("cnn16", {"depth": 5, "width": 16}, 150, 1e-2),
-        ("gln", {"hidden": (32, 32), "widths": (8,) * 7}, 150, 5e-3),
-        ("bccnn", {"hidden": 32}, 150, 3e-3),
-        ("edsr", {"features": 32, "blocks": 2}, 150, 5e-3),
+        ("srcnn", {"widths": (16, 16)}, 300, 5e-3, 1.3),
+        ("vdsr", {"depth": 4, "width": 16}, 150, 1e-2, 0.9),
+        ("cnn16", {"depth": 5, "width": 16}, 150, 1e-2, 1.1),
+        ("gln", {"hidden": (32, 32), "widths": (8,) * 7}, 150, 5e-3, 1.2),
+        ("bccnn", {"hidden": 32}, 150, 3e-3, 1.5),
+        ("edsr", {"features": 32, "blocks": 2}, 150, 5e-3, 20.0),  # it knows where each pixel lies
     ],
 )
-def test_four_faces_are_overfitted(name: str, settings: dict, updates: int, rate: float) -> None:
+def test_four_faces_are_overfitted(name: str, settings: dict, updates: int, rate: float, gain: float) -> None:
     faces = FourFaces()
     method = make(name, Degradation.of(faces, 4), **settings)
     recipe = replace(method.recipe, updates=updates, batch_size=4, learning_rate=rate, warmup=10, flip=False)
@@ -139,7 +139,7 @@ def test_four_faces_are_overfitted(name: str, settings: dict, updates: int, rate
     truth = face_batch(faces, range(4)).float() / 255
     low = method.resampler.shrink(truth)
     bicubic = psnr(method.initial(low).clamp(0, 1), truth).mean()
-    assert psnr(method.hallucinate(low), truth).mean() > bicubic + 0.5
+    assert psnr(method.hallucinate(low), truth).mean() > bicubic + gain
     assert method.budget.startswith(f"{updates} updates of 4 faces ({updates:.1f} passes over 4); ")
 
 
