@@ -1,7 +1,7 @@
 """How long the paper's tables and figures take in tiny size, from nothing: ``evaluate.py ... --quick``.
 
-``python -m benchmarks.quick``; goal: all of them within 15 minutes on two cores. One process after the other in
-a fresh folder, as a reader would type them.
+``python -m benchmarks.quick``; goal: all of them within 15 minutes on two cores. One process after the other
+in a fresh folder, as a reader would type them.
 """
 
 from __future__ import annotations
