@@ -111,9 +111,9 @@ def main() -> None:
             "iteration_of_bare": round(ratio(seconds, "bare", "iteration"), 3),
             "rollout_of_bare": round(ratio(seconds, "bare_forward", "rollout"), 3),
             "goal": "iteration_of_bare >= 0.85, rollout_of_bare >= 0.9",
-            **{
-                f"{name}_faces_per_second": round(rows / statistics.median(seconds[name]), 2)
-                for name in (*phases, "iteration")
+            "phases": {
+                name: {"faces_per_second": round(rows / statistics.median(seconds[name]), 2)}
+                for name in (*phases, "iteration", *bare, "bare")
             },
             "rows": rows,
             "rows_per_pass": options.rows_per_pass,
