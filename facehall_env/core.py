@@ -23,6 +23,8 @@ Reward = Literal["terminal", "delta", "coverage"]
 Precision = Literal["float32", "bfloat16"]
 HORIZON: Final = 25
 """Steps of an episode in the paper, T."""
+_OVERSHOOT: Final = 0.01
+"""How far a low-resolution picture may reach beyond [0, 1], as filters that ring make it."""
 _STEPPED: Final = ("_canvas", "_covered", "_covered_pixels", "_squares", "_shown", "t")
 """What a step changes."""
 
@@ -142,7 +144,8 @@ class HallucinationCore:
 
         Raises:
             TypeError: If it is no `Enhancer`.
-            ValueError: If the network was made for another picture or patch size.
+            ValueError: If the network was made for another picture or patch size, or its prior for another
+                scale.
         """
         enhancer = IdentityEnhancer() if enhancer is None else enhancer
         if not callable(enhancer) or not hasattr(enhancer, "needs_initial_patch"):
@@ -158,16 +161,16 @@ class HallucinationCore:
                     f"the enhancer was made for pictures {made[0]} and patches {made[1]} (channels, rows, "
                     f"columns), but this environment has {self.shape} and {self.patch_size}"
                 )
-        if isinstance(enhancer, nn.Module):
-            enhancer = cast(Enhancer, enhancer.to(self.device))
-            if self.channels_last:  # convolutions pass the layout on from their weights to what they make
-                cast(Any, enhancer).to(memory_format=torch.channels_last)
         prior = getattr(enhancer, "prior", None)
         if prior is not None and prior.config.scale != self.scale:
             raise ValueError(
                 f"the enhancer's prior was made for scale {prior.config.scale}, but this environment has "
                 f"{self.scale}"
             )
+        if isinstance(enhancer, nn.Module):
+            enhancer = cast(Enhancer, enhancer.to(self.device))
+            if self.channels_last:  # convolutions pass the layout on from their weights to what they make
+                cast(Any, enhancer).to(memory_format=torch.channels_last)
         self.enhancer = enhancer
         self._prior_canvas: Tensor | None = None
 
@@ -175,7 +178,8 @@ class HallucinationCore:
         """Another core with the same settings and the same enhancer, for episodes beside these.
 
         Args:
-            **changes: Arguments of the constructor that shall differ.
+            **changes: Arguments of the constructor that shall differ. With another device give another
+                enhancer, too: the one that is shared would be moved there.
         """
         settings: dict[str, Any] = {
             "shape": self.shape,
@@ -261,7 +265,8 @@ class HallucinationCore:
             low_resolution: Floating point, in [0, 1], (N, C, H/s, W/s).
 
         Raises:
-            ValueError: If the pictures have another shape or type.
+            ValueError: If the pictures have another shape or type, or other values (these are looked at on
+                the CPU alone, where nothing has to be waited for).
         """
         channels, height, width = self.shape
         wanted = (channels, height // self.scale, width // self.scale)
@@ -271,6 +276,13 @@ class HallucinationCore:
                 f"(N, {', '.join(map(str, wanted))}), not {low_resolution.dtype} of shape "
                 f"{tuple(low_resolution.shape)}"
             )
+        if low_resolution.device.type == "cpu" and low_resolution.numel():
+            low, high = (float(value) for value in torch.aminmax(low_resolution.detach()))
+            if not (low >= -_OVERSHOOT and high <= 1.0 + _OVERSHOOT):  # NaN is neither
+                raise ValueError(
+                    f"reset_low_resolution needs pictures in [0, 1], but these reach from {low:.4g} to "
+                    f"{high:.4g}: divide 0..255 by 255, or map -1..1 by (x + 1) / 2"
+                )
         self._high_resolution = self._target = self._target_canvas = None
         self._start(low_resolution.to(self.device, self._exact) * 255.0)
 
@@ -320,7 +332,8 @@ class HallucinationCore:
         if self._squares is None:
             with torch.no_grad():
                 self._squares = _squared_error(self.geometry.to_picture(self._canvas), self.target)
-        return (self._squares / (4.0 * math.prod(self.shape))).to(torch.float32)
+        # Mended step by step, a sum that is nothing may have become less than nothing
+        return (self._squares.clamp_min(0.0) / (4.0 * math.prod(self.shape))).to(torch.float32)
 
     @property
     def levels(self) -> Tensor:

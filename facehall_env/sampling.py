@@ -79,7 +79,7 @@ def chosen_faces(
         return None
     index = options["index"]
     several = isinstance(index, Sequence | np.ndarray) and not isinstance(index, str) and np.ndim(index) > 0
-    chosen = list(index) if several and rows > 1 else [index] * rows
+    chosen = list(index) if several else [index] * rows
     if len(chosen) != rows:
         raise ValueError(
             f"options['index'] names {len(chosen)} faces, but there are {rows} rows: name one each"

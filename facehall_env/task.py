@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facehall_env.arguments import one_of, size_of_patch
+from facehall_env.arguments import one_of, size_of_patch, whole
 from facehall_env.compilation import CompileMode
 from facehall_env.core import HORIZON, HallucinationCore, Precision, Reward
 from facehall_env.datasets import FaceDataset, load_dataset
@@ -21,7 +21,7 @@ from facehall_env.messages import say
 from facehall_env.patches import PATCH_SIZE, Boundary
 from facehall_env.pretrained.folder import PretrainedWeights, WeightsTask, read_weights
 from facehall_env.pretrained.registry import SEARCH_VARIABLE, available_weights, listed, weights_for
-from facehall_env.resample import ProtocolName
+from facehall_env.resample import ProtocolName, check_protocol
 from facehall_env.sampling import Indices, Sampling
 
 ObservationKind = Literal["image", "dict"]
@@ -94,6 +94,11 @@ class FaceTask:
     ) -> None:
         one_of("sampling", sampling, Sampling)
         one_of("observation", observation, ObservationKind)
+        one_of("reward", reward, Reward)
+        one_of("boundary", boundary, Boundary)
+        one_of("precision", precision, Precision)
+        check_protocol(protocol)
+        whole("horizon", horizon)
         rows, columns = size_of_patch(patch_size)
         placed = choose_device(device)
         self.dataset = _open(dataset, root, split, data_options)

@@ -270,7 +270,7 @@ class FaceHallucinationVectorEnv(VectorEnv[Any, Any, Any]):
             raise ValueError(
                 f"seed lists {len(seed)} seeds, but there are {self.num_envs} rows: give one each"
             )
-        return list(seed)
+        return [each if each is None else int(each) for each in seed]
 
     @staticmethod
     def _draw_generators(seeds: list[int | None]) -> tuple[list[int], list[np.random.Generator]]:

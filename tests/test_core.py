@@ -839,6 +839,35 @@ def test_advance_is_a_step_without_its_reward():
         other.advance(location)
 
 
+@pytest.mark.parametrize("picture", [255.0 * torch.rand(1, 3, 6, 4), torch.full((1, 3, 6, 4), torch.nan)])
+def test_low_resolution_pictures_of_another_range_are_refused(picture):
+    core = HallucinationCore(**SMALL)
+    with pytest.raises(ValueError, match=r"in \[0, 1\], but these reach from"):
+        core.reset_low_resolution(picture)
+    with pytest.raises(ValueError, match=r"in \[0, 1\], but these reach from -1 to"):
+        core.reset_low_resolution(torch.linspace(-1, 1, 72).view(1, 3, 6, 4))
+
+
+def test_an_error_that_is_mended_away_is_never_less_than_nothing():
+    class Answer:
+        """Knows the patch."""
+
+        needs_initial_patch = False
+
+        def __call__(self, inputs):
+            return core.geometry.crop(core._target_canvas, core.geometry.window(location))
+
+    core = HallucinationCore(**SMALL | {"horizon": 40}, enhancer=Answer())
+    core.reset(faces(24, core.shape))
+    assert (core.mse > 0).all()
+    for place in range(40):  # twice over all of it
+        location = torch.full((24,), (4 * place) % 20 * 16 + (7 * place) % 16)
+        core.step(location)
+    assert core.coverage.min() == 1.0
+    assert (core.mse >= 0).all()
+    assert (core.mse < 1e-9).all()
+
+
 @pytest.mark.parametrize(
     "pictures", [torch.zeros(2, 3, 6, 4, dtype=torch.uint8), torch.rand(2, 3, 24, 16), torch.rand(3, 6, 4)]
 )

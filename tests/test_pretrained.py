@@ -359,6 +359,20 @@ def test_what_the_hub_does_not_have_is_one_error(nowhere: None, tmp_path: Path) 
         get_weights("some/faces", **options)  # nobody listens there any more
 
 
+def test_a_transport_that_fails_is_the_same_error(
+    nowhere: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "nonsense://x")  # refused by the HTTP library, not by the Hub's client
+    with pytest.raises(FileNotFoundError, match="cannot be fetched as a repository"):
+        get_weights("some/faces", endpoint="https://127.0.0.1:9", cache_dir=tmp_path)
+
+
+def test_what_lies_here_has_no_revisions(place: Path) -> None:
+    for name in ("small-x4", place / "small-x4"):
+        with pytest.raises(ValueError, match=r"revision is 'v2', but '.*small-x4' lies here and has none"):
+            get_weights(name, revision="v2")
+
+
 def test_nothing_incomplete_is_uploaded(place: Path) -> None:
     with serve_hub() as hub:
         options: dict[str, Any] = {"token": hub.token, "endpoint": hub.endpoint}

@@ -181,6 +181,16 @@ def test_wrong_actions_are_refused_and_change_nothing(actions):
     assert same(list(env.step(np.ones(3, int))), list(twin.step(np.ones(3, int))))
 
 
+def test_a_single_row_can_be_shown_a_face() -> None:
+    env = batched(rows=1)
+    env.set_options({"index": 3})
+    env.reset()
+    assert env.reset_infos[0]["index"] == 3
+    env.set_options({"index": 5})
+    with pytest.raises(ValueError, match="holds faces 0 to 4"):
+        env.reset()
+
+
 def test_wrong_options_are_refused_and_change_nothing():
     env = batched()
     env.reset()

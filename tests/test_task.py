@@ -41,6 +41,15 @@ def test_words_become_a_core():
     assert (core.coverage_weight, core.precision, core.device) == (1.5, "bfloat16", torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("reward", "terminl"), ("boundary", "p"), ("precision", "half"), ("protocol", "both"), ("horizon", 0)],
+)
+def test_a_wrong_word_is_said_before_any_picture_is_read(name: str, value: object, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=name):
+        FaceTask("folder", 4, root=str(tmp_path / "nowhere"), **{name: value})
+
+
 def test_the_defaults_are_the_papers():
     core = FaceTask().core
     assert (core.shape, core.scale, core.horizon, core.patch_size) == ((3, 128, 128), 8, 25, (60, 45))

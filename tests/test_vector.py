@@ -310,6 +310,13 @@ def test_what_are_no_locations_is_refused_and_changes_nothing(to_numpy, actions,
     assert state(env) == before
 
 
+def test_seeds_may_be_an_array() -> None:
+    env = vector()
+    seen, _ = env.reset(seed=np.arange(4))
+    same, _ = env.reset(seed=[0, 1, 2, 3])
+    assert np.array_equal(seen, same)
+
+
 @pytest.mark.parametrize(
     ("seed", "options", "message"),
     [

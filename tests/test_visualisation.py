@@ -392,7 +392,7 @@ def test_the_command_watches_a_scripted_agent(tmp_path, monkeypatch, capsys):
 def test_a_run_folder_knows_its_environment(agent_file, tmp_path):
     agent_file.with_name("config.yaml").write_text(
         "env:\n  id: FaceHallucination-Synthetic-x4\n  horizon: 2\n  patch_size: [12, 9]\n"
-        "  protocol: torch7\n  data: {size: 6, image_size: 32}\n"
+        "  protocol: torch7\n  consistent: true\n  data: {size: 6, image_size: 32}\n"
     )
     try:
         env, _ = Rollout(str(agent_file.parent)).open()
@@ -400,6 +400,7 @@ def test_a_run_folder_knows_its_environment(agent_file, tmp_path):
     finally:
         agent_file.with_name("config.yaml").unlink()
     assert (env.core.horizon, env.core.protocol, env.core.patch_size) == (2, "torch7", (12, 9))
+    assert env.core.consistent
     assert (other.core.horizon, other.core.protocol) == (2, "aligned")
 
 
@@ -426,6 +427,9 @@ def test_faces_that_do_not_exist_are_refused_before_anything_is_written(tmp_path
         draw_rollout(rollout, tmp_path / "out", faces=[6])
     with pytest.raises(ValueError, match="episodes is 0"):
         draw_rollout(rollout, tmp_path / "out", episodes=0)
+    for name, value in (("fps", 0.0), ("batch_size", 0)):
+        with pytest.raises(ValueError, match=f"{name} is {value}"):
+            draw_rollout(rollout, tmp_path / "out", **{name: value})
     assert not list(tmp_path.iterdir())
 
 

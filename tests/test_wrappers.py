@@ -15,7 +15,7 @@ import pytest
 import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
-from gymnasium.wrappers import FilterObservation
+from gymnasium.wrappers import Autoreset, FilterObservation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -375,3 +375,20 @@ def test_wrappers_run_in_a_vector_environment_of_stable_baselines() -> None:
     assert [info["location"] for info in envs.step(np.array([0, 63]))[3]] == [66, 990]
     masks = np.stack(envs.env_method("action_masks"))
     assert [np.flatnonzero(~mask).tolist() for mask in masks] == [[0], [63]]
+
+
+@pytest.mark.parametrize("wrap", [VisitMask, VisitChannel])
+def test_an_autoreset_beneath_begins_anew(wrap: Any) -> None:
+    env = wrap(Autoreset(gym.make(ENV_ID, **SMALL)))
+    fresh, _ = env.reset(seed=0)
+    terminated = False
+    while not terminated:
+        seen, _, terminated, _, _ = env.step(33)
+    seen, *_ = env.step(33)
+    if wrap is VisitMask:
+        assert env.action_masks().all()
+    else:
+        assert not seen[..., -1].any()
+        assert not fresh[..., -1].any()
+    env.step(33)  # and counts again
+    assert wrap is VisitChannel or not env.action_masks().all()

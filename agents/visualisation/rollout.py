@@ -129,6 +129,7 @@ class Rollout:
                         "patch_size",
                         "boundary",
                         "protocol",
+                        "consistent",
                         "precision",
                         "device",
                     )
@@ -190,7 +191,8 @@ def draw_rollout(
         The episodes.
 
     Raises:
-        ValueError: If the rollout's parts do not fit together, or a face is not in the split.
+        ValueError: If the rollout's parts do not fit together, a face is not in the split, or a number is out
+            of range.
         FileNotFoundError: If a file is missing.
     """
     env, looker = rollout.open()
@@ -199,6 +201,10 @@ def draw_rollout(
         raise ValueError(f"faces has {outside}, but the {rollout.split} split holds faces 0 to {size - 1}")
     if episodes < 1 and not faces:
         raise ValueError(f"episodes is {episodes}, but it must be at least 1")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}, but it must be at least 1")
+    if not 0.0 < fps < float("inf"):
+        raise ValueError(f"fps is {fps}, but it must be a positive number of pictures a second")
     indices = list(faces) or evenly_spread(size, episodes)
     traces = [trace for batch in _batches(indices, batch_size) for trace in looker.traces(batch)]
     names = [f"episode-{number:02}-face-{trace.index}" for number, trace in enumerate(traces, 1)]

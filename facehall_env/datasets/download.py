@@ -128,6 +128,9 @@ def fetch(
     base_url = base_url or os.environ.get(BASE_URL_VARIABLE)
     if base_url:
         file = replace(file, urls=(f"{base_url.rstrip('/')}/{file.name}",))
+    there = destination / file.name
+    if there.is_file() and pooch.hashes.hash_matches(str(there), file.checksum):
+        return there  # before the lock, as the folder may be read-only
     destination.mkdir(parents=True, exist_ok=True)
     failures = []
     with FileLock(destination / f".{file.name}.lock"):

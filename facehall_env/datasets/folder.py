@@ -126,8 +126,10 @@ def decode(item: Item, size: tuple[int, int] = (128, 128), gray: bool = False) -
         raise BadPictureError(
             f"is {picture.height}x{picture.width}, smaller than the {height}x{width} wanted"
         )
-    left, top = (picture.width - scale * width) / 2, (picture.height - scale * height) / 2
-    box = (left, top, left + scale * width, top + scale * height)
+    # One of the sides is the picture's own, but for rounding, which would reach beyond the picture
+    cut_width, cut_height = min(scale * width, picture.width), min(scale * height, picture.height)
+    left, top = (picture.width - cut_width) / 2, (picture.height - cut_height) / 2
+    box = (left, top, left + cut_width, top + cut_height)
     resized = picture.resize((width, height), Image.Resampling.BOX, box=box)
     return np.asarray(resized).reshape(height, width, -1)
 

@@ -60,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--variant is for lfw")
     if (options.image_size or options.gray) and options.dataset != "folder":
         parser.error("--image-size and --gray are for folder")
+    if options.workers is not None and options.workers < 1:
+        parser.error(f"--workers is {options.workers}, but at least one thread has to decode")
     progress = not options.quiet
     start = time.perf_counter()
     try:

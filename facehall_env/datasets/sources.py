@@ -103,7 +103,13 @@ def read_files(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, Co
 
 def _walk(folder: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, Path]]:
     """Sorted, so that the same folder gives the same order everywhere."""
-    for directory, folders, files in os.walk(folder):
+
+    def refuse(error: OSError) -> None:
+        raise DatasetError(
+            f"{error.filename} cannot be listed ({error.strerror or error}); make it readable, or move it."
+        ) from error
+
+    for directory, folders, files in os.walk(folder, onerror=refuse):
         folders.sort()
         for file in sorted(files):
             path = Path(directory, file)

@@ -35,13 +35,17 @@ def get_weights(
     Raises:
         FileNotFoundError: If the name stands for nothing.
         ImportError: If it is a repository's and huggingface_hub is not installed.
-        ValueError: If the folder or repository does not hold such weights.
+        ValueError: If the folder or repository does not hold such weights, or a revision is asked for of what
+            lies here.
     """
     if isinstance(name, PretrainedWeights):
         return name
     there = available_weights()
-    if isinstance(name, str) and name in there:
-        return there[name]
+    here = isinstance(name, str) and name in there
+    if revision is not None and (here or Path(name).is_dir()):
+        raise ValueError(f"revision is {revision!r}, but {str(name)!r} lies here and has none: leave it out")
+    if here:
+        return there[str(name)]
     if Path(name).is_dir():
         return read_weights(name)
     if isinstance(name, Path) or not _is_repository(name):
@@ -59,7 +63,7 @@ def get_weights(
             cache_dir=cache_dir,
             allow_patterns=list(FILES),
         )
-    except (OSError, hub.errors.HFValidationError) as error:  # all that the Hub has to say is an OSError
+    except Exception as error:  # what the Hub says is an OSError, but its transport has errors of its own
         said = " ".join(str(error).split())
         raise FileNotFoundError(
             f"there is no folder {name!r}, and from the Hub it cannot be fetched as a repository: {said}"

@@ -69,6 +69,9 @@ class VisitMask(gym.Wrapper[Observation, Any, Observation, Any], RecordConstruct
     def step(self, action: Any) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]:
         """Take a step, and forbid to come back."""
         observation, reward, terminated, truncated, info = self.env.step(action)
+        if "location" not in info:  # an Autoreset beneath has begun the next episode
+            self._allowed[:] = True
+            return observation, reward, terminated, truncated, info
         row, column = divmod(info["location"], self._width)
         away = (self._row - row) ** 2 + (self._column - column) ** 2
         self._allowed &= away > self.distance**2

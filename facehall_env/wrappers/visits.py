@@ -83,7 +83,10 @@ class VisitChannel(gym.Wrapper[Observation, Any, Observation, Any], RecordConstr
     def step(self, action: Any) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]:
         """Take a step, and count where it went."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        self._count(info["location"])
+        if "location" in info:
+            self._count(info["location"])
+        else:  # an Autoreset beneath has begun the next episode
+            self._channel[:] = 0
         return self._show(observation), reward, terminated, truncated, info
 
     def _count(self, location: int) -> None:

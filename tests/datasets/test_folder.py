@@ -58,6 +58,14 @@ def test_a_fractional_size_keeps_the_mean_and_the_centre() -> None:
     np.testing.assert_array_equal(result, result[::-1, ::-1])
 
 
+@pytest.mark.parametrize("size", [(100, 100), (120, 120), (112, 112), (160, 120)])
+def test_rounding_reaches_beyond_no_edge(size: tuple[int, int]) -> None:
+    height, width = size
+    for extra in range(40):
+        picture = np.full((height + extra, width + extra, 3), 77, np.uint8)
+        assert (decoded(encode(picture, "PNG"), size) == 77).all()
+
+
 def test_gray_one_bit_palette_and_cmyk_become_rgb(tmp_path: Path) -> None:
     gray = noise(0, 128, 128)
     expected = np.repeat(gray[..., None], 3, axis=2)

@@ -142,6 +142,7 @@ def test_what_cannot_be_done_is_said_without_a_traceback(
         ["lfw", "--variant", "lfw2"],
         ["lfw", "--gray"],
         ["bioid", "--image-size", "64"],
+        ["bioid", "--workers", "-1"],
     ],
 )
 def test_wrong_usage_is_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
