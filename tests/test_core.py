@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.scripted import RandomPatch
+from agents.scripted import RandomPatch, covering_locations
 from facehall_env.core import HallucinationCore, to_uint8, to_unit
 from facehall_env.enhancer import EnhancerInput, make_enhancer
 from facehall_env.resample import bicubic_matrix, box_matrix
@@ -860,8 +860,9 @@ def test_an_error_that_is_mended_away_is_never_less_than_nothing():
     core = HallucinationCore(**SMALL | {"horizon": 40}, enhancer=Answer())
     core.reset(faces(24, core.shape))
     assert (core.mse > 0).all()
-    for place in range(40):  # twice over all of it
-        location = torch.full((24,), (4 * place) % 20 * 16 + (7 * place) % 16)
+    covering = covering_locations(core).tolist()
+    for place in range(40):
+        location = torch.full((24,), covering[place % len(covering)])
         core.step(location)
     assert core.coverage.min() == 1.0
     assert (core.mse >= 0).all()
