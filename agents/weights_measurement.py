@@ -83,7 +83,8 @@ def measure_weights(
             blank_record(core, dataset, split, seed),
             method=method.removesuffix("_sampled"),
             mode=recorded_mode(method, self_ensemble),
-            preset=weights.name.replace("/", "_"),
+            # Not the name alone, which a run folder may have, and its records
+            preset="pretrained-" + weights.name.replace("/", "_"),
             budget=f"pretrained weights {weights.name}: their card says it",
         )
         there = any((old.key, old.budget, old.n) == (record.key, record.budget, size) for old in known)
