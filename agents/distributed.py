@@ -115,7 +115,10 @@ class Ranks:
         flat = torch.cat([*parts, there])
         dist.all_reduce(flat)
         *sums, there = torch.split(flat, [*(parameter.numel() for parameter in parameters), len(parameters)])
-        for parameter, part, count in zip(parameters, sums, there.tolist(), strict=True):
+        # Read back only where this process lacks one: what it has, somebody has
+        lacking = any(parameter.grad is None for parameter in parameters)
+        counts = there.tolist() if lacking else [1.0] * len(parameters)
+        for parameter, part, count in zip(parameters, sums, counts, strict=True):
             parameter.grad = part.view_as(parameter) if count else None
 
     def share(self, value: Any) -> Any:
