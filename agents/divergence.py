@@ -75,13 +75,11 @@ def verify_weights(networks: Iterable[tuple[str, object]], phase: str, step: str
             continue
         for name, weight in network.named_parameters():
             if not weight.isfinite().all():
-                raise DivergenceError(
-                    f"{phase} diverged: at {step} the {what}'s {name} is not finite; {_way_out(good)}"
-                )
+                raise not_finite(phase, step, f"the {what}'s {name} is not finite", good)
 
 
 def not_finite(phase: str, step: str, what: str, good: Path | None) -> DivergenceError:
-    """The error where something that was computed is not finite, though no weight is to blame yet.
+    """The error where a weight, or something that was computed from them, is not finite.
 
     Args:
         phase: Its name, for the message.

@@ -23,6 +23,7 @@ from agents.faces import face_batch
 from agents.planning import PlannedScan
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent, Recorder, distinct_places, walk
+from agents.runs import BUDGET
 from agents.scripted import CoreAgent, GreedyOracle, RandomPatch, RasterScan
 from facehall_env.core import HallucinationCore, to_uint8, to_unit
 from facehall_env.datasets import FaceDataset
@@ -269,7 +270,7 @@ _WHERE: Final = {
 
 def budget_in_words(folder: Path) -> str:
     """What a run folder's networks were trained on and for how long, as a table can say it."""
-    path = folder / "budget.json"
+    path = folder / BUDGET
     if not path.is_file():
         return "unknown"
     budget = json.loads(path.read_text())

@@ -27,6 +27,7 @@ from agents.model_card import render_card
 from agents.records import Record, git_commit, load_records, package_versions
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent, Recorder, walk
+from agents.runs import BUDGET
 from agents.scripted import CoreAgent, RasterScan
 from facehall_env.core import HallucinationCore
 from facehall_env.datasets import load_dataset
@@ -50,7 +51,7 @@ TOLERANCE: Final = 0.01
 """What half precision may cost in dB: the mean PSNR of the argmax rollouts on the compared faces."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _OTHER_MEANINGS: Final = ("identity", "pretrained", *PRESETS)
-_OF_A_RUN: Final = ("config.yaml", "agent.zip", "budget.json", "commands.txt")
+_OF_A_RUN: Final = ("config.yaml", "agent.zip", BUDGET, "commands.txt")
 
 
 @dataclass(frozen=True)

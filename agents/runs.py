@@ -17,6 +17,8 @@ from agents.records import git_commit, package_versions
 
 ENHANCER: Final = "enhancer.safetensors"
 """The enhancer's weights in the folder of a run of train_agent.py."""
+BUDGET: Final = "budget.json"
+"""What a run has cost; written last, so a folder that has it is that of a finished run."""
 
 
 def open_folder(folder: Path, resolved: str) -> Logger:

@@ -23,8 +23,9 @@ from agents.distributed import ALONE, Ranks
 from agents.divergence import WORST_ERROR, LossWatch, not_finite, verify_weights
 from agents.enhancement import EnhancerTrainer, EnhancerUpdate, Pretraining
 from agents.faces import FaceBatches
+from agents.records.files import write_atomically
 from agents.reinforce import RecurrentReinforce
-from agents.runs import ENHANCER, check_same, open_folder
+from agents.runs import BUDGET, ENHANCER, check_same, open_folder
 from agents.state import check_weights
 from facehall_env.datasets import load_dataset
 from facehall_env.enhancer import LocalEnhancementNetwork, load_enhancer, make_enhancer
@@ -309,7 +310,7 @@ class TrainingRun:
         self.agent.save(self.folder / "agent.zip")
         if isinstance(self.enhancer, LocalEnhancementNetwork):
             self.enhancer.save(self.folder / ENHANCER)
-        (self.folder / "budget.json").write_text(json.dumps(budget, indent=2))
+        write_atomically(self.folder / BUDGET, json.dumps(budget, indent=2))
 
     def _origin(self) -> str | None:
         """The run or file whose weights this run started from, by name."""

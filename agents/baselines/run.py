@@ -22,14 +22,13 @@ from agents.checkpoints import CheckpointFolder
 from agents.divergence import LossWatch, verify_weights
 from agents.faces import evenly_spread, face_batch
 from agents.records.files import write_atomically
-from agents.runs import check_same, open_folder
+from agents.runs import BUDGET, check_same, open_folder
 from agents.state import check_weights
 from facehall_env.datasets import load_dataset
 from facehall_env.metrics import psnr
 from facehall_env.task import choose_device
 
 WEIGHTS: Final = "method.safetensors"
-BUDGET: Final = "budget.json"
 _WORST_ERROR: Final = 4.0
 """No network that still learns errs by this mean square, pixels in [0, 1]: it misses by two whole ranges."""
 

@@ -9,11 +9,11 @@ import yaml
 
 from agents.baselines.configuration import BaselineExperiment
 from agents.baselines.contract import read_description
-from agents.baselines.run import BUDGET, WEIGHTS, weight_file
+from agents.baselines.run import WEIGHTS, weight_file
 from agents.configuration import Experiment
 from agents.files import check_agent_file
 from agents.reproduction.cells import Cell
-from agents.runs import value_at
+from agents.runs import BUDGET, value_at
 from facehall_env.enhancer import load_enhancer
 
 
@@ -23,7 +23,6 @@ def is_finished(cell: Cell, runs: Path) -> bool:
         return True
     result = "agent.zip" if cell.row.kind == "agent" else WEIGHTS
     folder = cell.folder(runs)
-    # The budget is written last
     return all((folder / name).is_file() for name in ("config.yaml", result, BUDGET))
 
 
