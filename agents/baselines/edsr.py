@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
+import torch
 from torch import Tensor
 
 from agents.baselines.contract import Degradation
@@ -57,6 +60,19 @@ class EDSR(NetworkHallucinator):
                 placed=placed,
             )
         )
+
+    def take_over(self, other: Self) -> None:
+        """As the other, which may have fewer blocks: those beyond its own pass on what comes in.
+
+        So a network that goes on learning with more blocks begins with what the smaller one knew.
+        """
+        own, theirs = self.network.config, other.network.config
+        if theirs.blocks < own.blocks and replace(theirs, blocks=own.blocks) == own:
+            weights = self.network.state_dict()
+            silent = {name: torch.zeros_like(weights[name]) for name in weights if ".second." in name}
+            self.network.load_state_dict(weights | silent | other.network.state_dict())
+        else:
+            super().take_over(other)
 
     def forward(self, low_resolution: Tensor) -> Tensor:
         """(N, C, H/s, W/s) to (N, C, H, W)."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from typing import Self
 
 from torch import Tensor, nn
 
 from agents.baselines.contract import Hallucinator
 from agents.baselines.recipes import TrainingConfig
+from agents.state import check_weights
 from facehall_env.datasets import FaceDataset
 
 
@@ -31,6 +33,18 @@ class NetworkHallucinator(Hallucinator):
         """What the loss is taken of: the answer, (N, C, H, W), or T on the way to it, (T, N, C, H, W)."""
         answer: Tensor = self(low_resolution)
         return answer
+
+    def take_over(self, other: Self) -> None:
+        """Start from what another network of this method has learned.
+
+        Args:
+            other: Of the same settings; a method may say how it grows out of a smaller one.
+
+        Raises:
+            ValueError: If the weights do not fit; then nothing was changed.
+        """
+        check_weights(self, other.state_dict(), "run")
+        self.load_state_dict(other.state_dict())
 
     def _fit(self, dataset: FaceDataset, *, progress_bar: bool) -> str:
         # The loop knows the networks, and they know it only here

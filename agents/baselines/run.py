@@ -23,7 +23,6 @@ from agents.divergence import LossWatch, verify_weights
 from agents.faces import evenly_spread, face_batch
 from agents.records.files import write_atomically
 from agents.runs import BUDGET, check_same, open_folder
-from agents.state import check_weights
 from facehall_env.datasets import load_dataset
 from facehall_env.metrics import psnr
 from facehall_env.task import choose_device
@@ -85,19 +84,18 @@ class BaselineRun:
         self.logger: Logger
 
     def _start_from(self, path: Path) -> None:
-        """Take another run's weights over: of this method, and of the very shapes that these have."""
+        """Take another run's weights over, where they fit, see `NetworkHallucinator.take_over`."""
         method = self.method
         if not isinstance(method, NetworkHallucinator):
             raise ValueError(f"start_from is set, but {method.name} learns in one go: leave it out")
         other = type(method).load(weight_file(path))
         try:
-            check_weights(method, other.state_dict(), "run")
+            method.take_over(other)
         except ValueError as error:
             raise ValueError(
                 f"the weights in {path} were made for {other.degradation} with {other.settings}, but this is "
                 f"about {method.degradation} with {method.settings}: {error}"
             ) from error
-        method.load_state_dict(other.state_dict())
 
     def _validation_faces(self) -> tuple[Tensor, Tensor] | None:
         """Evenly spread faces of the validation split, uint8, and what they are shrunk to."""
