@@ -290,6 +290,11 @@ def test_which_of_several_records_stands_in_the_table(tmp_path: Path) -> None:
     assert chosen(preset="srcnn-lfw-x8-torch7") == own
     assert chosen(n=2) == replace(few, n=2)
     assert chosen(n=5) is None
+    morning, evening = (replace(own, date=f"2026-01-01T{hour}:00:00") for hour in ("09", "18"))
+    write(tmp_path / "d.json", evening)
+    write(tmp_path / "e.json", morning)
+    found = collect([tmp_path])
+    assert chosen(preset="srcnn-lfw-x8-torch7") == evening
     save_records(tmp_path / "c.json", [a_record(dataset="lfw-funneled")])
     with pytest.raises(ValueError, match="measured on lfw-deepfunneled and on lfw-funneled"):
         choose(cell, collect([tmp_path]), "test")

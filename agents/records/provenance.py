@@ -65,12 +65,15 @@ def package_versions() -> dict[str, str]:
 
 
 def provenance() -> dict[str, Any]:
-    """The fields of a record that say where it comes from: commit, versions, command and date (UTC)."""
+    """The fields of a record that say where it comes from: commit, versions, command and date (UTC).
+
+    To the second, as of two measurements of one day the later one counts.
+    """
     return {
         "commit": git_commit(),
         "versions": package_versions(),
         "command": shlex.join(["python", *sys.orig_argv[1:]]),
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
     }
 
 

@@ -95,7 +95,7 @@ class Record:
         commit: The git commit of the code, with "-dirty" after it if the tree was changed, or "unknown".
         versions: Version by package.
         command: The command that measured it.
-        date: When it was measured, ISO 8601.
+        date: When it was measured, ISO 8601 in UTC; records of before 2026-11-26 have the day alone.
 
     Raises:
         RecordError: If a field has the wrong type or lies out of its range; the sentence names it.

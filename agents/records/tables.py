@@ -136,7 +136,7 @@ COLUMNS = {
     "seeds": Column("seeds", True, _each("seed")),
     "budget": Column("training", False, _each("budget")),
     "commit": Column("commit", False, _each("commit", lambda value: str(value)[:12])),
-    "date": Column("date", False, _each("date")),
+    "date": Column("date", False, _each("date", lambda value: str(value)[:10])),
     "paper": Column("paper", True, _paper),
 }
 """Every column that a table can have, by the name under which it is asked for."""
