@@ -98,6 +98,18 @@ class FacePrior(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
+    def deepen(self, shallower: FacePrior) -> None:
+        """Begin with what a network of fewer blocks has learned; those beyond its own pass on what comes in.
+
+        Args:
+            shallower: The same but for its blocks.
+        """
+        for block in self.blocks:
+            assert isinstance(block, _ResidualBlock)
+            nn.init.zeros_(block.second.weight)
+            nn.init.zeros_(block.second.bias)  # type: ignore[arg-type]
+        self.load_state_dict(self.state_dict() | shallower.state_dict())
+
     def forward(self, low_resolution: Tensor) -> Tensor:
         """Guess the large pictures.
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import torch
 from torch import Tensor
 
 from agents.baselines.contract import Degradation
@@ -62,15 +61,10 @@ class EDSR(NetworkHallucinator):
         )
 
     def take_over(self, other: Self) -> None:
-        """As the other, which may have fewer blocks: those beyond its own pass on what comes in.
-
-        So a network that goes on learning with more blocks begins with what the smaller one knew.
-        """
+        """As the other, which may have fewer blocks, see `facehall_env.prior.FacePrior.deepen`."""
         own, theirs = self.network.config, other.network.config
         if theirs.blocks < own.blocks and replace(theirs, blocks=own.blocks) == own:
-            weights = self.network.state_dict()
-            silent = {name: torch.zeros_like(weights[name]) for name in weights if ".second." in name}
-            self.network.load_state_dict(weights | silent | other.network.state_dict())
+            self.network.deepen(other.network)
         else:
             super().take_over(other)
 
