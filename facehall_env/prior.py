@@ -98,17 +98,25 @@ class FacePrior(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
-    def deepen(self, shallower: FacePrior) -> None:
-        """Begin with what a network of fewer blocks has learned; those beyond its own pass on what comes in.
+    @torch.no_grad()
+    def grow(self, smaller: FacePrior) -> None:
+        """Begin with what a network of fewer blocks or features has learned, and answer as it does.
+
+        Blocks beyond its own pass on what comes in. Features beyond its own are drawn, as of a new network,
+        but its own do not read them yet.
 
         Args:
-            shallower: The same but for its blocks.
+            smaller: The same but for its blocks and features, of which it has no more.
         """
-        for block in self.blocks:
-            assert isinstance(block, _ResidualBlock)
-            nn.init.zeros_(block.second.weight)
-            nn.init.zeros_(block.second.bias)  # type: ignore[arg-type]
-        self.load_state_dict(self.state_dict() | shallower.state_dict())
+        theirs = smaller.state_dict()
+        for name, weight in self.state_dict().items():
+            if name in theirs:
+                learned = theirs[name]
+                if weight.dim() == 4:  # all but the biases: what is read stands second
+                    weight[: learned.shape[0], learned.shape[1] :] = 0.0
+                weight[tuple(slice(size) for size in learned.shape)] = learned
+            elif ".second." in name:
+                weight.zero_()
 
     def forward(self, low_resolution: Tensor) -> Tensor:
         """Guess the large pictures.

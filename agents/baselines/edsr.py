@@ -61,10 +61,11 @@ class EDSR(NetworkHallucinator):
         )
 
     def take_over(self, other: Self) -> None:
-        """As the other, which may have fewer blocks, see `facehall_env.prior.FacePrior.deepen`."""
+        """As the other, which may have fewer blocks and features, see `facehall_env.prior.FacePrior.grow`."""
         own, theirs = self.network.config, other.network.config
-        if theirs.blocks < own.blocks and replace(theirs, blocks=own.blocks) == own:
-            self.network.deepen(other.network)
+        smaller = theirs.blocks <= own.blocks and theirs.features <= own.features
+        if smaller and replace(theirs, blocks=own.blocks, features=own.features) == own:
+            self.network.grow(other.network)
         else:
             super().take_over(other)
 

@@ -394,21 +394,24 @@ def test_training_starts_from_another_run_of_the_same_method(config: Path, tmp_p
         make_run(config, tmp_path / "third", *more, "--method", "cnn16")
 
 
-def test_edsr_goes_on_learning_with_more_blocks(config: Path, tmp_path: Path) -> None:
+def test_edsr_goes_on_learning_with_more_blocks_and_features(config: Path, tmp_path: Path) -> None:
     values = yaml.safe_load(config.read_text())
     values["training"]["pretrain_root"] = None
     config.write_text(yaml.safe_dump(values | {"method": "edsr", "settings": {"features": 8}}))
     small = make_run(config, tmp_path / "small", "--settings.blocks", "1").train()
-    grown = ["--start_from", str(tmp_path / "small"), "--settings.blocks", "3"]
-    deeper = make_run(config, tmp_path / "deeper", *grown, "--training.updates", "0").train()
-    low = torch.rand(2, 3, 4, 4)
-    with torch.no_grad():
-        torch.testing.assert_close(deeper(low), small(low), atol=1e-6, rtol=0.0)
-    learned = make_run(config, tmp_path / "learned", *grown).train()
-    for block in learned.network.blocks:
-        assert block.second.weight.any()
-    with pytest.raises(ValueError, match=r"were made for .* but this is about"):
-        make_run(config, tmp_path / "wider", *grown, "--settings.features", "16")
-    fewer = ["--start_from", str(tmp_path / "learned"), "--settings.blocks", "2"]
-    with pytest.raises(ValueError, match=r"were made for .* but this is about"):
-        make_run(config, tmp_path / "fewer", *fewer)
+    start, low = ["--start_from", str(tmp_path / "small")], torch.rand(2, 3, 4, 4)
+    for blocks, features in [(3, 8), (1, 12), (3, 12)]:
+        size = [*start, "--settings.blocks", str(blocks), "--settings.features", str(features)]
+        name = f"{blocks}-{features}"
+        grown = make_run(config, tmp_path / name, *size, "--training.updates", "0").train()
+        with torch.no_grad():
+            torch.testing.assert_close(grown(low), small(low), atol=1e-6, rtol=0.0)
+        learned = make_run(config, tmp_path / f"{name}-learned", *size).train()
+        assert learned.network.last.weight.any(dim=(0, 2, 3)).all()  # of every feature
+        for block in learned.network.blocks:
+            assert block.second.weight.any()
+    start = ["--start_from", str(tmp_path / "3-12")]
+    for fewer in ["blocks", "features"]:
+        size = ["--settings.blocks", "3", "--settings.features", "12", f"--settings.{fewer}", "2"]
+        with pytest.raises(ValueError, match=r"were made for .* but this is about"):
+            make_run(config, tmp_path / fewer, *start, *size)
