@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -17,7 +18,10 @@ from benchmarks.common import write
 
 def main() -> None:
     """Run the training script for one iteration and ask the system what it took."""
-    config, *more = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="of train_agent.py; whatever else is given goes to it as well")
+    options, more = parser.parse_known_args()
+    config = options.config
     experiment = read_experiment(make_parser().parse_args(["--config", config, *more]))
     agent = experiment.agent
     steps = agent["n_faces"] * agent["n_rollouts"] * experiment.env.horizon

@@ -6,6 +6,7 @@ in a fresh folder, as a reader would type them.
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ COMMANDS: Final = ("table1", "table2", "table3", "table4", "figure3", "figure5")
 
 def main() -> None:
     """Make everything, and write down the minutes."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     minutes = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in COMMANDS:
