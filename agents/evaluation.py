@@ -25,6 +25,7 @@ from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent, Recorder, distinct_places, walk
 from agents.runs import BUDGET
 from agents.scripted import CoreAgent, GreedyOracle, RandomPatch, RasterScan
+from facehall_env.arguments import whole
 from facehall_env.core import HallucinationCore, to_uint8, to_unit
 from facehall_env.datasets import FaceDataset
 from facehall_env.metrics import measure
@@ -182,6 +183,17 @@ def measure_hallucinator(
     return _measure_answers(dataset, run, batch_size, limit, keep, progress, ranks)
 
 
+def measured_size(dataset: FaceDataset, limit: int | None) -> int:
+    """How many faces of a split are measured.
+
+    Raises:
+        ValueError: If the limit is no whole number from 1 on.
+    """
+    if limit is not None:
+        whole("limit", limit)
+    return min(len(dataset), limit or len(dataset))
+
+
 def _measure_answers(
     dataset: FaceDataset,
     run: Callable[[Tensor, int], tuple[Tensor, dict[str, list[Any]]]],
@@ -203,7 +215,7 @@ def _measure_answers(
         progress: Text of a progress bar; None for none.
         ranks: The processes that share the batches.
     """
-    size = min(len(dataset), limit or len(dataset))
+    size = measured_size(dataset, limit)
     shown: list[tuple[int, NDArray[np.uint8]]] = []
     result, seconds = Measured(), 0.0
     for indices in _batches(size, batch_size, progress if ranks.first else None, ranks):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from agents.ablations import VARIANTS
 from agents.baselines import Degradation, Hallucinator, hallucinator_class
@@ -26,6 +28,7 @@ from agents.evaluation import (
     make_agent,
     measure_hallucinator,
     measure_split,
+    measured_size,
 )
 from agents.faces import evenly_spread
 from agents.pictures import picture_grid, save_png
@@ -34,6 +37,7 @@ from agents.records import (
     Table,
     averages,
     images_path,
+    is_measured,
     load_records,
     make_table,
     provenance,
@@ -44,12 +48,14 @@ from agents.records.tables import LABELS
 from agents.reinforce import RecurrentReinforce
 from agents.runs import ENHANCER
 from agents.training import make_environment
+from facehall_env.arguments import whole
 from facehall_env.core import HallucinationCore, to_uint8
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.resample import ProtocolName
 from facehall_env.task import choose_device
 
 _NO_NETWORK = ("bicubic",)
+_DRAWN = ("random_patch", "attention_fh_sampled")
 _LABELS = {
     "bicubic": "bicubic",
     "random_patch": "random patch",
@@ -71,7 +77,7 @@ class Measurement:
         root: Where the pictures lie, if elsewhere than in training.
         batch_size: Faces side by side.
         limit: Only the first faces of the split.
-        seed: Of random locations, and in the records; None: that of the training.
+        seed: Of random locations and sampled policies, and in their records; None: that of the training.
         self_ensemble: Measure the agents on each face and its mirror image, see `measure_split`; the records'
             mode says so.
         device: Where to compute; None: as in training.
@@ -146,14 +152,16 @@ class Measurement:
         Args:
             protocol: ``"aligned"`` or ``"torch7"``.
             methods: What to measure; none: `methods`.
-            faces: How many faces the grid shows, evenly spread over the split.
+            faces: How many faces the grid shows, evenly spread over the split; 0 for no grid.
             again: Also what the records file has already; otherwise a run that was cut off goes on where it
                 was.
             progress_bar: Show one.
 
         Raises:
-            ValueError: If a policy is to be measured where none has learned.
+            ValueError: If a policy is to be measured where none has learned, faces or limit is out of range,
+                or the records file has the same of more faces; then nothing was measured.
         """
+        whole("faces", faces, least=0)
         asked, methods = bool(methods), methods or self.methods
         for method in methods:
             if method.startswith("attention_fh") and not self.variant.has_policy:
@@ -167,15 +175,20 @@ class Measurement:
         if not asked and agent.plan is None:
             methods = [method for method in methods if method != "planned_scan"]
         core, dataset = agent.core.replica(reward="terminal"), env.task.dataset
-        size = min(len(dataset), self.limit or len(dataset))
+        size = measured_size(dataset, self.limit)
         keep = evenly_spread(size, faces)
+        weights = weights_digest(agent.policy, core.enhancer)
+        blanks = {method: self._blank(method, core, dataset, protocol, weights) for method in methods}
+        known = {
+            method: is_measured(self.records_path, blank, size, again=again)
+            for method, blank in blanks.items()
+        }
         grid: dict[str, list[NDArray[np.uint8]]] = {}
-        for method in methods:
-            record = self._blank(method, core, dataset, protocol)
+        for method, record in blanks.items():
             path = self._pictures(record, protocol)
-            done = not again and path.is_file() and len(np.load(path, mmap_mode="r")) == len(keep)
-            if self.ranks.share(done and self._known(record, size)):
-                if self.ranks.first:
+            drawn = not keep or (path.is_file() and len(np.load(path, mmap_mode="r")) == len(keep))
+            if self.ranks.share(known[method] and drawn):
+                if self.ranks.first and keep:
                     grid[self._label(method)] = list(np.load(path))
                 continue
             measured = measure_split(
@@ -192,10 +205,11 @@ class Measurement:
             if not self.ranks.first:
                 continue
             write_measured(self.records_path, record, measured)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, np.stack(measured.pictures))
-            grid[self._label(method)] = measured.pictures
-        if self.ranks.first:
+            if keep:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                np.save(path, np.stack(measured.pictures))
+                grid[self._label(method)] = measured.pictures
+        if self.ranks.first and keep:
             self._draw(core, dataset, keep, grid, protocol)
         self.ranks.wait()
 
@@ -208,10 +222,17 @@ class Measurement:
         return self.run / f"faces-{self.split}-{protocol}{'-mirror' * self.self_ensemble}.png"
 
     def _blank(
-        self, method: Method, core: HallucinationCore, dataset: FaceDataset, protocol: ProtocolName
+        self,
+        method: Method,
+        core: HallucinationCore,
+        dataset: FaceDataset,
+        protocol: ProtocolName,
+        weights: str | None,
     ) -> Record:
         """The record without its values."""
-        record = blank_record(core, dataset, self.split, self.seed)
+        # Where nothing is drawn another seed is no other measurement, and no other training either
+        seed = self.seed if method in _DRAWN else self.experiment.run.seed
+        record = blank_record(core, dataset, self.split, seed)
         if method in _NO_NETWORK:
             return record
         return replace(
@@ -221,6 +242,7 @@ class Measurement:
             preset=self.run.name,
             precision=core.precision,
             budget=budget_in_words(self.run),
+            weights=weights,
         )
 
     def _recorded(self, method: Method) -> str:
@@ -234,15 +256,6 @@ class Measurement:
         if name in _LABELS:
             return _LABELS[method]
         return LABELS[name] + (" (sampled)" if method.endswith("_sampled") else "")
-
-    def _known(self, blank: Record, size: int) -> bool:
-        """Whether the record of the same thing on as many faces was written before."""
-        if not self.records_path.is_file():
-            return False
-        return any(
-            (record.key, record.budget, record.n) == (blank.key, blank.budget, size)
-            for record in load_records(self.records_path)
-        )
 
     def _pictures(self, record: Record, protocol: ProtocolName) -> Path:
         return self.run / "pictures" / f"{self.split}-{protocol}-{record.method}-{record.mode}.npy"
@@ -307,7 +320,29 @@ def baseline_record(
         seed=seed,
         device=device_in_words(method.device),
         budget=method.budget,
+        weights=weights_digest(method),
     )
+
+
+def weights_digest(*measured: object) -> str | None:
+    """By which a record knows what was measured again: the beginning of the SHA-256 of all weights.
+
+    Args:
+        measured: Networks, in this order; what is no module has no weights.
+
+    Returns:
+        Sixteen hexadecimal digits; None if there are no weights.
+    """
+    networks = [network for network in measured if isinstance(network, nn.Module)]
+    states = [network.state_dict() for network in networks]
+    if not any(states):
+        return None
+    digest = hashlib.sha256()
+    for state in states:
+        for name, weight in state.items():
+            digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+            digest.update(weight.detach().contiguous().reshape(-1).cpu().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _blank(**what: Any) -> Record:
@@ -352,9 +387,11 @@ def measure_bicubic(
     # Nobody looks, so any patch will do that fits
     core = HallucinationCore((channels, height, width), scale, protocol=protocol, patch_size=(1, 1))
     progress = f"bicubic x{scale}, {protocol}" if progress_bar else None
+    blank = blank_record(core, dataset, split, 0)
+    is_measured(records, blank, measured_size(dataset, limit), again=True)  # it may only refuse
     measured = measure_split(core, dataset, None, limit=limit, progress=progress, ranks=ranks)
     if ranks.first:
-        write_measured(records, blank_record(core, dataset, split, 0), measured)
+        write_measured(records, blank, measured)
     ranks.wait()
 
 
@@ -419,13 +456,8 @@ def measure_baseline(
         baseline_record(method, dataset, split, name, run.name, experiment.run.seed)
         for name in ((protocol,) if protocol else method.protocols)
     ]
-    known = load_records(path) if path.is_file() and not again else []
-    size = min(len(dataset), limit or len(dataset))
-    missing = [
-        blank
-        for blank in blanks
-        if not any((old.key, old.budget, old.n) == (blank.key, blank.budget, size) for old in known)
-    ]
+    size = measured_size(dataset, limit)
+    missing = [blank for blank in blanks if not is_measured(path, blank, size, again=again)]
     missing = ranks.share(missing)
     if missing:  # all protocols shrink alike: one measurement serves those that are asked for
         progress = f"{method.name} x{experiment.scale}" if progress_bar else None

@@ -10,9 +10,9 @@ from typing import Any, Final
 import gymnasium as gym
 
 from agents.distributed import ALONE, Ranks
-from agents.evaluation import Method, make_agent, measure_split
-from agents.measurement import blank_record, recorded_mode, write_measured
-from agents.records import load_records
+from agents.evaluation import Method, make_agent, measure_split, measured_size
+from agents.measurement import blank_record, recorded_mode, weights_digest, write_measured
+from agents.records import is_measured
 from agents.reinforce import RecurrentReinforce
 from facehall_env.env import FaceHallucinationEnv
 from facehall_env.pretrained import PretrainedWeights, get_weights
@@ -76,19 +76,22 @@ def measure_weights(
     assert isinstance(env, FaceHallucinationEnv)
     agent = RecurrentReinforce.from_pretrained(weights, env) if weights.has_policy else None
     core, dataset = env.core.replica(reward="terminal"), env.task.dataset
-    size = min(len(dataset), limit or len(dataset))
-    known = load_records(records) if records.is_file() and not again else []
-    for method in methods:
-        record = replace(
+    size = measured_size(dataset, limit)
+    blanks = {
+        method: replace(
             blank_record(core, dataset, split, seed),
             method=method.removesuffix("_sampled"),
             mode=recorded_mode(method, self_ensemble),
             # Not the name alone, which a run folder may have, and its records
             preset="pretrained-" + weights.name.replace("/", "_"),
             budget=f"pretrained weights {weights.name}: their card says it",
+            weights=weights_digest(agent and agent.policy, core.enhancer),
         )
-        there = any((old.key, old.budget, old.n) == (record.key, record.budget, size) for old in known)
-        if ranks.share(there):  # the first one alone need see the file
+        for method in methods
+    }
+    known = {method: is_measured(records, blank, size, again=again) for method, blank in blanks.items()}
+    for method, record in blanks.items():
+        if ranks.share(known[method]):  # the first one alone need see the file
             continue
         measured = measure_split(
             core,

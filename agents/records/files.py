@@ -83,6 +83,32 @@ def update_records(path: str | Path, records: Iterable[Record]) -> list[Record]:
         return save_records(path, [*old, *records])
 
 
+def is_measured(path: str | Path, blank: Record, n: int, *, again: bool = False) -> bool:
+    """Whether a file has the record of the same thing, trained alike, on as many images.
+
+    Args:
+        path: The file; it need not be there.
+        blank: What is to be measured, still without values.
+        n: On how many images.
+        again: Say no in any case.
+
+    Raises:
+        RecordError: If the file has a record of more images, which the new one would replace, or cannot be
+            read.
+    """
+    old = [record for record in load_records(path) if record.key == blank.key] if Path(path).exists() else []
+    for record in old:
+        if record.n > n:
+            raise RecordError(
+                f"{path} has a record of {record.method} on {record.n:,} images, which one on {n:,} would "
+                "replace: name another file for the records, or measure all of them"
+            )
+    return not again and any(
+        (record.n, record.budget) == (n, blank.budget) and record.weights in (None, blank.weights)
+        for record in old
+    )
+
+
 def write_atomically(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file, making its folder, such that no reader ever sees a part of it."""
     path = Path(path)

@@ -45,7 +45,6 @@ _NAMES = ("method", "mode", "dataset", "split", "preset", "precision")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 _REALS = ("psnr", "psnr_y", "ssim", "fsim", "coverage", "distinct_places", "seconds_per_image")
 _COUNTS = {"scale": 1, "n": 1, "seed": 0}
-_TEXTS = ("device", "budget", "commit", "command", "date")
 _RANGES = {
     "ssim": (-1.0, 1.0),
     "fsim": (0.0, 1.0),
@@ -54,7 +53,7 @@ _RANGES = {
     "seconds_per_image": (0.0, math.inf),
 }
 _SLACK = 1e-6  # a mean of ones may come out a rounding error above one
-_OPTIONAL = ("mode", "coverage", "distinct_places")
+_OPTIONAL = ("mode", "coverage", "distinct_places", "weights")
 
 
 class RecordError(ValueError):
@@ -92,6 +91,8 @@ class Record:
         preset: Name of the configuration, "default" if there is only one.
         precision: Arithmetic of the networks, for instance "float32" or "bfloat16".
         budget: What the method was trained on and for how long, in words; "none" if it does not learn.
+        weights: What was measured, see `agents.measurement.weights_digest`; None where nothing has weights,
+            and in records of before 2026-11-27.
         commit: The git commit of the code, with "-dirty" after it if the tree was changed, or "unknown".
         versions: Version by package.
         command: The command that measured it.
@@ -120,6 +121,7 @@ class Record:
     seconds_per_image: float
     device: str
     budget: str
+    weights: str | None = None
     commit: str
     versions: Mapping[str, str]
     command: str
@@ -157,7 +159,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The record of a dict with every field; mode, coverage and distinct_places may be left out.
+        """The record of a dict with every field; mode, coverage, distinct_places and weights may be left out.
 
         Raises:
             RecordError: If a field is missing or unknown, or its value is refused; the sentence names it.
