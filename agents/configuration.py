@@ -11,7 +11,9 @@ from jsonargparse import ArgumentParser, Namespace
 from agents.ablations import VariantName
 from agents.policies import PolicyConfig
 from agents.reinforce import RecurrentReinforce
+from agents.runs import check_run_name
 from agents.scripted import Chooser
+from facehall_env.arguments import whole
 from facehall_env.compilation import CompileMode
 from facehall_env.core import HORIZON, Precision, Reward
 from facehall_env.enhancer import ExtraInput, ResidualTo
@@ -149,6 +151,13 @@ class RunConfig:
     select: Literal["best", "last"] = "best"
     progress_bar: bool = True
     prefetch: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what would only fail after hours, naming the field."""
+        for name in ("keep_checkpoints", "log_interval", "validation_interval"):
+            whole(f"run.{name}", getattr(self, name))
+        whole("run.validation_faces", self.validation_faces, least=0)
+        check_run_name(self.folder)
 
 
 @dataclass

@@ -298,6 +298,11 @@ def budget_in_words(folder: Path) -> str:
     return f"{'; '.join(parts)}; {where}{start}{prior}"
 
 
+def only_pretrained(budget: str, chooser: str) -> bool:
+    """Whether `budget_in_words` speaks of an enhancer that learned from this chooser, and of no policy."""
+    return f" patches {_WHERE[chooser]}; 0 episodes imitating; 0 of REINFORCE;" in budget
+
+
 def device_in_words(device: torch.device) -> str:
     """The processor's name, and how many threads compute where it is a CPU."""
     if device.type == "cuda":

@@ -27,7 +27,7 @@ from agents.model_card import render_card
 from agents.records import Record, git_commit, load_records, package_versions
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent, Recorder, walk
-from agents.runs import BUDGET
+from agents.runs import BUDGET, run_name
 from agents.scripted import CoreAgent, RasterScan
 from facehall_env.core import HallucinationCore
 from facehall_env.datasets import load_dataset
@@ -201,10 +201,10 @@ def _records_of(run: Path, experiment: Experiment, path: Path) -> list[Record]:
     if not path.is_file():
         raise FileNotFoundError(f"there are no records {path} of {run}: {measure}, or name a file: --records")
     budget, everything = budget_in_words(run), load_records(path)
-    own = [record for record in everything if (record.preset, record.budget) == (run.name, budget)]
+    own = [record for record in everything if (record.preset, record.budget) == (run_name(run), budget)]
     if not any(record.method == experiment.name for record in own):
         raise ValueError(
-            f"{path} has no record of {experiment.name} with the weights of {run} (preset {run.name!r}, "
+            f"{path} has no record of {experiment.name} with the weights of {run} (preset {run_name(run)!r}, "
             f"budget {budget!r}): {measure} --records {path}"
         )
     on = {(*record.key[:4], record.n) for record in own}

@@ -46,7 +46,7 @@ from agents.records import (
 )
 from agents.records.tables import LABELS
 from agents.reinforce import RecurrentReinforce
-from agents.runs import ENHANCER
+from agents.runs import ENHANCER, run_name
 from agents.training import make_environment
 from facehall_env.arguments import whole
 from facehall_env.core import HallucinationCore, to_uint8
@@ -239,7 +239,7 @@ class Measurement:
             record,
             method=self._recorded(method),
             mode=recorded_mode(method, self.self_ensemble),
-            preset=self.run.name,
+            preset=run_name(self.run),
             precision=core.precision,
             budget=budget_in_words(self.run),
             weights=weights,
@@ -453,7 +453,7 @@ def measure_baseline(
             f"folder is about {wanted} ({wanted.protocol})"
         )
     blanks = [
-        baseline_record(method, dataset, split, name, run.name, experiment.run.seed)
+        baseline_record(method, dataset, split, name, run_name(run), experiment.run.seed)
         for name in ((protocol,) if protocol else method.protocols)
     ]
     size = measured_size(dataset, limit)

@@ -14,11 +14,30 @@ import yaml
 from stable_baselines3.common.logger import Logger, make_output_format
 
 from agents.records import git_commit, package_versions
+from agents.records.record import NAME
 
 ENHANCER: Final = "enhancer.safetensors"
 """The enhancer's weights in the folder of a run of train_agent.py."""
 BUDGET: Final = "budget.json"
 """What a run has cost; written last, so a folder that has it is that of a finished run."""
+
+
+def run_name(folder: Path) -> str:
+    """The name that records give a run: its folder's."""
+    return folder.resolve().name
+
+
+def check_run_name(folder: Path) -> None:
+    """Refuse a run folder by whose name no record could be filed.
+
+    Raises:
+        ValueError: If it has other characters than a name of a record.
+    """
+    if not NAME.fullmatch(run_name(folder)):
+        raise ValueError(
+            f"run.folder ends in {run_name(folder)!r}, which records take for a name: letters, digits, '_', "
+            "'+' and '-' only"
+        )
 
 
 def open_folder(folder: Path, resolved: str) -> Logger:

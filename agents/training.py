@@ -18,7 +18,7 @@ from agents.ablations import check_name
 from agents.baselines.edsr import load_prior
 from agents.callbacks import AtIteration, Validation
 from agents.checkpoints import CheckpointFolder
-from agents.configuration import EnvironmentConfig, Experiment
+from agents.configuration import EnvironmentConfig, Experiment, NetworkConfig
 from agents.distributed import ALONE, Ranks
 from agents.divergence import WORST_ERROR, LossWatch, not_finite, verify_weights
 from agents.enhancement import EnhancerTrainer, EnhancerUpdate, Pretraining
@@ -28,7 +28,7 @@ from agents.reinforce import RecurrentReinforce
 from agents.runs import BUDGET, ENHANCER, check_same, open_folder
 from agents.state import check_weights
 from facehall_env.datasets import load_dataset
-from facehall_env.enhancer import LocalEnhancementNetwork, load_enhancer, make_enhancer
+from facehall_env.enhancer import Enhancer, LocalEnhancementNetwork, load_enhancer, make_enhancer
 from facehall_env.env import FaceHallucinationEnv
 from facehall_env.metrics import MetricInputError
 
@@ -62,6 +62,7 @@ class TrainingRun:
         torch.manual_seed(experiment.run.seed)
         self.env = make_environment(experiment, "train")
         self.task = self.env.task
+        check_network(experiment.enhancer, self.task.core.enhancer)
         check_name(experiment, self.task.core.shape[1:])
         self.agent = RecurrentReinforce(
             "RecurrentPolicy",
@@ -418,6 +419,27 @@ def make_environment(experiment: Experiment, split: str) -> FaceHallucinationEnv
         )
     )
     return made
+
+
+def check_network(wanted: NetworkConfig, enhancer: Enhancer) -> None:
+    """Refuse a configuration that says another thing of the network than the weight file that it names.
+
+    Args:
+        wanted: The configuration.
+        enhancer: What it led to.
+
+    Raises:
+        ValueError: If they differ; the message names the field.
+    """
+    if wanted.weights is None or not isinstance(enhancer, LocalEnhancementNetwork):
+        return
+    for name, value in wanted.overrides().items():
+        found = getattr(enhancer.config, name)
+        if (tuple(value) if isinstance(found, tuple) else value) != found:
+            raise ValueError(
+                f"enhancer.{name} is {value!r}, but the network in {wanted.weights} has {found!r}: leave "
+                "enhancer.weights out, or what differs"
+            )
 
 
 def environment_arguments(env: EnvironmentConfig, split: str) -> dict[str, Any]:

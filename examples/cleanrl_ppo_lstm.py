@@ -1,6 +1,6 @@
 """PPO with an LSTM in one file, in the manner of CleanRL, on `gymnasium.make_vec`.
 
-    python examples/cleanrl_ppo_lstm.py --env-id FaceHallucination-Synthetic-x8 --total-timesteps 100000
+    python examples/cleanrl_ppo_lstm.py --env-id FaceHallucination-Synthetic-x4 --total-timesteps 100000
 
 All episodes have the same length and are in step, so a rollout is one episode a row: no padding, no masks,
 nothing to bootstrap, the LSTM is called once over all steps, and minibatches are whole rows.
@@ -43,10 +43,10 @@ class Agent(nn.Module):
 def main(argv: Sequence[str] | None = None) -> Agent:
     """Collect one episode a row, update, and again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--env-id", default="FaceHallucination-Synthetic-x8")
+    parser.add_argument("--env-id", default="FaceHallucination-Synthetic-x4")
     parser.add_argument("--total-timesteps", type=int, default=1_000_000)
     parser.add_argument("--num-envs", type=int, default=16)
-    parser.add_argument("--enhancer", default="tiny")
+    parser.add_argument("--enhancer", default="pretrained")
     parser.add_argument("--env-kwargs", type=json.loads, default={}, help="JSON")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)

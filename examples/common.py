@@ -22,11 +22,13 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--env-id", choices=ENV_IDS, default="FaceHallucination-Synthetic-x8", metavar="ID")
+    parser.add_argument("--env-id", choices=ENV_IDS, default="FaceHallucination-Synthetic-x4", metavar="ID")
     parser.add_argument("--total-timesteps", type=int, help="instead of the hyperparameters' n_timesteps")
     parser.add_argument("--num-envs", type=int, help="instead of the hyperparameters' n_envs")
     parser.add_argument(
-        "--enhancer", default="tiny", help="pretrained, identity, a preset (untrained) or a weight file"
+        "--enhancer",
+        default="pretrained",
+        help="pretrained, a weight file, or a preset: untrained, it leaves pictures as they are",
     )
     parser.add_argument(
         "--env-kwargs", type=json.loads, default={}, help="""JSON, such as '{"root": "data/lfw"}'"""

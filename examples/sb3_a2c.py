@@ -1,6 +1,6 @@
 """A2C of Stable-Baselines3 with a channel of visits and a coarse grid of places (both are wrappers).
 
-python -m examples.sb3_a2c --env-id FaceHallucination-Synthetic-x8 --total-timesteps 100000
+python -m examples.sb3_a2c --env-id FaceHallucination-Synthetic-x4 --total-timesteps 100000
 """
 
 from stable_baselines3 import A2C

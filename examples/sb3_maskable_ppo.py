@@ -1,6 +1,6 @@
 """MaskablePPO of sb3-contrib, which may not look again where it has been.
 
-    python -m examples.sb3_maskable_ppo --env-id FaceHallucination-Synthetic-x8 --total-timesteps 100000
+    python -m examples.sb3_maskable_ppo --env-id FaceHallucination-Synthetic-x4 --total-timesteps 100000
 
 Its hyperparameters are PPO's; the wrappers are A2C's with the mask upon them.
 """

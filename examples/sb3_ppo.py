@@ -1,6 +1,6 @@
 """PPO of Stable-Baselines3 on pictures, all episodes enhanced in one batch.
 
-    python -m examples.sb3_ppo --env-id FaceHallucination-Synthetic-x8 --total-timesteps 100000
+    python -m examples.sb3_ppo --env-id FaceHallucination-Synthetic-x4 --total-timesteps 100000
     python -m examples.sb3_ppo --env-id FaceHallucination-LFW-x8 --env-kwargs '{"root": "data/lfw"}' --coupled
 
 --coupled trains the enhancer as well, between the rollouts, on the patches that were just looked at.

@@ -1,6 +1,6 @@
 """RecurrentPPO of sb3-contrib: an LSTM remembers where the policy has been.
 
-python -m examples.sb3_recurrent_ppo --env-id FaceHallucination-Synthetic-x8 --total-timesteps 100000
+python -m examples.sb3_recurrent_ppo --env-id FaceHallucination-Synthetic-x4 --total-timesteps 100000
 """
 
 from sb3_contrib import RecurrentPPO

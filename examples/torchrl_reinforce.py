@@ -1,7 +1,7 @@
 """REINFORCE with TorchRL, through its GymEnv.
 
 pip install torchrl
-python examples/torchrl_reinforce.py --env-id FaceHallucination-Synthetic-x8 --total-timesteps 50000
+python examples/torchrl_reinforce.py --env-id FaceHallucination-Synthetic-x4 --total-timesteps 50000
 """
 
 import argparse
@@ -20,10 +20,10 @@ import facehall_env  # noqa: F401  (registers the ids)
 def main(argv: Sequence[str] | None = None) -> ProbabilisticActor:
     """Collect a few episodes one after the other, update, and again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--env-id", default="FaceHallucination-Synthetic-x8")
+    parser.add_argument("--env-id", default="FaceHallucination-Synthetic-x4")
     parser.add_argument("--total-timesteps", type=int, default=100_000)
     parser.add_argument("--episodes", type=int, default=8, help="a batch")
-    parser.add_argument("--enhancer", default="tiny")
+    parser.add_argument("--enhancer", default="pretrained")
     parser.add_argument("--env-kwargs", type=json.loads, default={}, help="JSON")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)

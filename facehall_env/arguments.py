@@ -18,6 +18,16 @@ def one_of(name: str, value: object, literal: Any) -> None:
         raise ValueError(f"{name} is {value!r}, but it must be one of {', '.join(map(repr, words))}")
 
 
+def truth(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False, such as the text ``"no"``, which would count as True.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}, but it must be True or False")
+
+
 def whole(name: str, value: Any, least: int = 1) -> int:
     """The value as an int, if it is a whole number and large enough.
 

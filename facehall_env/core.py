@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facehall_env.arguments import one_of, size_of_patch, whole
+from facehall_env.arguments import one_of, size_of_patch, truth, whole
 from facehall_env.compilation import CompiledEnhancement, CompileMode
 from facehall_env.enhancer import Enhancer, EnhancerConfig, EnhancerInput, IdentityEnhancer
 from facehall_env.patches import PATCH_SIZE, Boundary, PatchGeometry
@@ -115,8 +115,10 @@ class HallucinationCore:
     ) -> None:
         one_of("reward", reward, Reward)
         one_of("precision", precision, Precision)
-        if not math.isfinite(coverage_weight):
-            raise ValueError(f"coverage_weight is {coverage_weight}, but it must be a finite number")
+        if not isinstance(coverage_weight, int | float) or not math.isfinite(coverage_weight):
+            raise ValueError(f"coverage_weight is {coverage_weight!r}, but it must be a finite number")
+        truth("consistent", consistent)
+        truth("channels_last", channels_last)
         channels, height, width = shape
         self.shape, self.scale, self.horizon = (channels, height, width), scale, whole("horizon", horizon)
         self.patch_size, self.boundary, self.protocol = size_of_patch(patch_size), boundary, protocol
@@ -425,6 +427,7 @@ class HallucinationCore:
         """
         with torch.no_grad():
             self._check_step(location)
+            self._thaw()
             window = self.geometry.window(location)
             # No copy of the pictures: the enhancer is done with them before the patches are pasted
             inputs = self._observe(location, window, self.geometry.to_picture(self._canvas))
@@ -470,6 +473,7 @@ class HallucinationCore:
         """
         target_canvas = self._known(self._target_canvas)
         self._check_step(location)
+        self._thaw()
         window = self.geometry.window(location)
         inputs = self._observe(location, window, self.current)  # a copy: pasting writes into the canvas
         target = self.geometry.crop(target_canvas, window)
@@ -493,6 +497,15 @@ class HallucinationCore:
         if location.device.type == "cpu" and not self.geometry.legal(location):
             last = self.geometry.locations - 1
             raise ValueError(f"the locations {location.tolist()} must lie between 0 and {last}")
+
+    def _thaw(self) -> None:
+        """What was made under inference mode may not be written into outside of it: go on with copies."""
+        if torch.is_inference_mode_enabled():
+            return
+        for name in ("_canvas", "_covered", "_shown"):
+            tensor: Tensor | None = getattr(self, name)
+            if tensor is not None and tensor.is_inference():
+                setattr(self, name, tensor.clone())
 
     def _error_of(self, patch: Tensor, target: Tensor | None) -> Tensor | None:
         """The squared errors of patches, (N,), where the errors of the pictures are kept."""

@@ -66,7 +66,8 @@ class Episodes:
         if self.task.observation == "image":
             return image
         nowhere = torch.full((self.rows, 1), NO_LOCATION, device=self.core.device)
-        time = torch.full((self.rows, 1), self.core.t / self.core.horizon, device=self.core.device)
+        done = self.core.t / self.core.horizon
+        time = torch.full((self.rows, 1), done, dtype=torch.float32, device=self.core.device)
         return {
             "image": image,
             "low_resolution": self._give(to_uint8(self.core.low_resolution)),

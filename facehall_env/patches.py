@@ -122,8 +122,8 @@ class PatchGeometry:
             float32, shape (N, 2).
         """
         top, left = self.corners(location)
-        row = (top + self.above) * (2.0 / max(self.height - 1, 1)) - 1.0
-        column = (left + self.left) * (2.0 / max(self.width - 1, 1)) - 1.0
+        row = (top + self.above).to(torch.float32) * (2.0 / max(self.height - 1, 1)) - 1.0
+        column = (left + self.left).to(torch.float32) * (2.0 / max(self.width - 1, 1)) - 1.0
         return torch.stack((row, column), dim=1)
 
     def window(self, location: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from facehall_env.vector import FaceHallucinationVectorEnv
 
 _READING: Final = ("pictures", "render")
 """Methods that change nothing and give one entry a row."""
+_OF_A_ROW: Final = {"action_space": "single_action_space", "observation_space": "single_observation_space"}
+"""Attributes that the vector face has for the whole batch under the name that a row's has elsewhere."""
 
 
 class FaceHallucinationVecEnv(VecEnv):
@@ -65,8 +67,8 @@ class FaceHallucinationVecEnv(VecEnv):
 
     ## Arguments
 
-    `env_id` and `num_envs`, and by keyword all that ``gym.make`` takes for that id, ``render_mode``
-    included.
+    `env_id` and `num_envs`, and by keyword all that ``gym.make_vec`` takes for that id,
+    ``render_mode`` included.
 
     ## Attributes of rows
 
@@ -94,6 +96,7 @@ class FaceHallucinationVecEnv(VecEnv):
         self.spec = made.spec
         self._actions: Any = None
         super().__init__(made.num_envs, made.single_observation_space, made.single_action_space)
+        self.metadata["render_fps"] = made.metadata["render_fps"]  # of VecVideoRecorder's videos
 
     def reset(self) -> VecEnvObs:
         """Start an episode in every row, with the seeds and options that were set.
@@ -148,7 +151,11 @@ class FaceHallucinationVecEnv(VecEnv):
         Raises:
             AttributeError: If there is none of this name.
         """
-        return [getattr(self.vector, attr_name)] * len(self._rows(indices))
+        rows = self._rows(indices)
+        value = getattr(self.vector, _OF_A_ROW.get(attr_name, attr_name))
+        if attr_name in ("np_random", "np_random_seed"):
+            return [value[row] for row in rows]
+        return [value] * len(rows)
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of all rows.

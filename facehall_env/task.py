@@ -222,7 +222,10 @@ def choose_device(device: str) -> torch.device:
     """
     if device != "auto":
         try:
-            return torch.empty(0, device=device).device
+            placed = torch.empty(0, device=device).device
+            if placed.type == "meta":
+                raise RuntimeError("it holds no values")
+            return placed
         except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
             reason = str(error).split("\n")[0]
             raise ValueError(
@@ -261,7 +264,7 @@ def named_enhancer(
     if isinstance(name, str) and name in PRESETS:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return make_enhancer(name, shape=shape, patch_size=patch_size).eval()
+            return make_enhancer(name, shape=shape, patch_size=patch_size).float().eval()
     weights = named_weights(name)
     if weights is not None:
         return weights.enhancer()

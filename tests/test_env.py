@@ -167,6 +167,34 @@ def test_both_checkers_accept_the_dictionary():
     check_env_for_sb3(env)
 
 
+def test_the_default_type_of_torch_changes_nothing():
+    torch.set_default_dtype(torch.float64)
+    try:
+        env = small(observation="dict", enhancer="tiny")
+        observation, _ = env.reset(seed=0)
+        assert env.observation_space.contains(observation)
+        env.step(0)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_an_episode_goes_on_outside_of_inference_mode():
+    network = make_enhancer("tiny", shape=(3, 32, 32), patch_size=(12, 9))
+    torch.nn.init.normal_(network.convolutions[-1].weight, std=0.1)
+    env, plain = small(reward="delta"), small(reward="delta")
+    env.set_enhancer(network)
+    plain.set_enhancer(network)
+    with torch.inference_mode():
+        env.reset(seed=0)
+        env.step(100)
+    plain.reset(seed=0)
+    plain.step(100)
+    for location in (100, 7):
+        (seen, *told), (wanted, *meant) = env.step(location), plain.step(location)
+        assert np.array_equal(seen, wanted)
+        assert told[0] == meant[0] != 0.0
+
+
 def test_any_integer_is_an_action():
     env = small()
     for action in (5, np.int64(5), np.int32(5), np.uint8(5), np.array(5)):
@@ -300,7 +328,7 @@ def test_wrong_reset_options_are_refused_and_change_nothing(options, message):
     [
         ({"dataset": "celeba"}, ValueError, "celeba"),
         ({"split": "dev"}, ValueError, "dev"),
-        ({"dataset": "folder"}, ValueError, "needs root"),
+        ({"dataset": "folder"}, FileNotFoundError, "needs root"),
         ({"dataset": "folder", "root": "/no/such/place"}, FileNotFoundError, "/no/such/place"),
         ({"root": "/no/such/place"}, ValueError, "leave root out"),
         ({"sampling": "shuffled"}, ValueError, "sampling is 'shuffled'"),
@@ -319,6 +347,10 @@ def test_wrong_reset_options_are_refused_and_change_nothing(options, message):
         ({"compile": "fast"}, ValueError, "compile is 'fast'.*'reduce-overhead'"),
         ({"device": "gpu"}, ValueError, "device is 'gpu'"),
         ({"device": "cuda:99"}, ValueError, "device is 'cuda:99'"),
+        ({"device": "meta"}, ValueError, "device is 'meta'"),
+        ({"consistent": "no"}, ValueError, "consistent is 'no', but it must be True or False"),
+        ({"channels_last": 1}, ValueError, "channels_last is 1, but it must be True or False"),
+        ({"coverage_weight": "4"}, ValueError, "coverage_weight is '4'"),
         ({"data_options": {"colour": "green"}}, TypeError, "colour"),
         ({"render_mode": "hologram"}, ValueError, "render_mode is 'hologram'"),
         ({"horizn": 3}, TypeError, "horizn"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -33,6 +34,7 @@ def arguments(timesteps: int, num_envs: int, **env_kwargs: Any) -> list[str]:
         "--env-id=FaceHallucination-Synthetic-x4",
         f"--total-timesteps={timesteps}",
         f"--num-envs={num_envs}",
+        "--enhancer=tiny",
         f"--env-kwargs={json.dumps(SMALL | env_kwargs)}",
     ]
 
@@ -48,6 +50,18 @@ def test_examples_with_stable_baselines_run(
     assert (tmp_path / "agent.zip").is_file()
     for parameter in model.policy.parameters():
         assert torch.isfinite(parameter).all()
+
+
+def test_what_is_asked_for_by_default_can_be_learned() -> None:
+    args = common.make_parser("").parse_args([])
+    settings = common.hyperparameters("ppo", args) | {"n_envs": 2}
+    settings["env_kwargs"] |= {"horizon": 2}
+    envs = common.make_envs(args, settings)
+    envs.seed(0)
+    envs.reset()
+    _, rewards, _, _ = envs.step(np.array([64 * 128 + 64] * 2))
+    assert (rewards != 0.0).all()  # an untrained enhancer would leave the pictures as they are
+    envs.close()
 
 
 def test_a_masked_agent_never_looks_twice() -> None:

@@ -268,6 +268,11 @@ def test_what_cannot_be_measured_is_refused(metric, x, y, message):
         metric(x, y)
 
 
+def test_an_array_is_not_quantised():
+    with pytest.raises(MetricInputError, match="x is a ndarray, but metrics take tensors"):
+        quantise(GOOD.numpy())
+
+
 def test_pictures_smaller_than_the_window_are_refused():
     small = torch.zeros(1, 1, 64, 10)
     with pytest.raises(MetricInputError, match="SSIM needs pictures of at least 11 x 11 pixels, not 64 x 10"):

@@ -140,6 +140,14 @@ def test_a_search_path_that_leads_nowhere_is_named(monkeypatch: pytest.MonkeyPat
         gym.make(ID, **TASK)
 
 
+def test_a_search_path_to_the_weights_themselves_is_no_search_path(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEHALL_WEIGHTS", str(place / "small-x4"))
+    with pytest.raises(ValueError, match=f"itself: name the one that it lies in, {place}"):
+        gym.make(ID, **TASK)
+
+
 def test_the_packaged_weights_are_complete_small_and_load(nowhere: None) -> None:
     for name, weights in available_weights().items():
         assert weights.folder.parent == PACKAGED
@@ -386,7 +394,7 @@ def test_nothing_incomplete_is_uploaded(place: Path) -> None:
 
 def test_without_the_extra_the_way_out_is_named(nowhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ImportError, match=r"pip install 'facehall\[hub\]'"):
+    with pytest.raises(ImportError, match=r"no folder 'someone/faces'.* pip install 'facehall\[hub\]'"):
         facehall_env.get_weights("someone/faces")
 
 

@@ -129,6 +129,11 @@ def test_attributes_and_methods_are_those_of_all_rows():
     (task,) = {id(task) for task in env.get_attr("task")}
     assert task == id(env.vector.task)
     assert len(env.get_attr("core", indices=[0, 2])) == 2
+    assert env.get_attr("action_space", indices=1) == [env.action_space]
+    assert env.get_attr("observation_space") == [env.observation_space] * 3
+    env.vector.reset(seed=4)
+    assert env.get_attr("np_random_seed", indices=[0, 2]) == [4, 6]
+    assert env.metadata["render_fps"] == env.vector.metadata["render_fps"] != 30
     assert env.has_attr("core")
     assert not env.has_attr("nothing")
     network = lively()

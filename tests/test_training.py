@@ -1,6 +1,8 @@
 """Training runs and their measurement, from configuration to records, in a size that takes seconds."""
 
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import yaml
 
 import evaluate
 import train_agent
-from agents.configuration import make_parser, read_experiment
+from agents.configuration import RunConfig, make_parser, read_experiment
 from agents.divergence import DivergenceError, LossWatch
 from agents.evaluation import published_id
 from agents.measurement import Measurement
@@ -289,6 +291,32 @@ def test_run_starts_from_another(config: Path, tmp_path: Path) -> None:
         make_run(config, tmp_path / "third", "--start_from", start, "--policy.stride", "8")
 
 
+def test_network_in_a_weight_file_is_the_one_that_is_configured(config: Path, tmp_path: Path) -> None:
+    plain = ["--pretraining.updates", "0", "--total_timesteps", "0"]
+    make_run(config, tmp_path / "first", *plain, "--enhancer.edge_kernel", "3").train()
+    file = ["--enhancer.weights", str(tmp_path / "first" / "enhancer.safetensors")]
+    extra = ["--enhancer.edge_kernel", "3", "--enhancer.extra_inputs", "[coordinates,location,initial_patch]"]
+    make_run(config, tmp_path / "same", *plain, *file, *extra)
+    with pytest.raises(ValueError, match=r"enhancer\.edge_kernel is 5, but the network in .* has 3: leave"):
+        make_run(config, tmp_path / "second", *plain, *file, "--enhancer.edge_kernel", "5")
+    assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"folder": Path("runs/lr-0.1")}, r"run\.folder ends in 'lr-0\.1', which records take for a name"),
+        ({"log_interval": 0}, r"run\.log_interval is 0, but it must be an integer from 1"),
+        ({"validation_interval": 0}, r"run\.validation_interval is 0"),
+        ({"keep_checkpoints": 0}, r"run\.keep_checkpoints is 0"),
+        ({"validation_faces": -1}, r"run\.validation_faces is -1, but it must be an integer from 0"),
+    ],
+)
+def test_what_would_fail_after_hours_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RunConfig(**changes)
+
+
 def test_cut_off_checkpoint_is_named(config: Path, tmp_path: Path) -> None:
     make_run(config, tmp_path / "run").train()
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
@@ -375,6 +403,61 @@ def test_measuring_again_only_measures_what_is_missing(config: Path, tmp_path: P
     after = {record.method: record for record in load_records(run / "records.json")}
     assert after["bicubic"] == records[0]
     assert after["raster_scan"].n == 4
+
+
+def test_other_weights_are_measured_again(config: Path, tmp_path: Path) -> None:
+    run, shown = tmp_path / "run", {"faces": 0, "methods": ("bicubic", "raster_scan"), "progress_bar": False}
+    digests = []
+    for rate in ("1e-4", "1e-2"):
+        make_run(config, run, "--pretraining.learning_rate", rate).train()
+        before = json.loads((run / "budget.json").read_text())
+        (run / "budget.json").write_text(json.dumps(before | {"seconds": {}}))  # the words hold minutes
+        evaluate.measure(run, records=tmp_path / "r.json", limit=2, **shown)
+        record = load_records(tmp_path / "r.json")[1]
+        digests.append((record.weights, record.psnr))
+        shutil.rmtree(run)
+    (first, one), (second, other) = digests
+    assert re.fullmatch("[0-9a-f]{16}", first)
+    assert first != second
+    assert one != other
+    assert load_records(tmp_path / "r.json")[0].weights is None  # bicubic
+
+
+def test_fewer_faces_do_not_replace_more(config: Path, tmp_path: Path) -> None:
+    run, path = tmp_path / "run", tmp_path / "r.json"
+    make_run(config, run, "--pretraining.updates", "0", "--total_timesteps", "0").train()
+    shown = {"records": path, "methods": ("bicubic", "raster_scan"), "progress_bar": False}
+    evaluate.measure(run, limit=3, faces=0, **shown)
+    assert not list(run.glob("*.png"))
+    before = {file: file.read_bytes() for file in tmp_path.glob("r/*.csv")} | {path: path.read_bytes()}
+    assert len(before) == 3
+    for again in (False, True):
+        with pytest.raises(ValueError, match=r"r\.json has a record of bicubic on 3 images, which one on 2"):
+            evaluate.measure(run, limit=2, again=again, **shown)
+    with pytest.raises(ValueError, match=r"r\.json has a record of bicubic on 3 images"):
+        evaluate.bicubic("synthetic", path, scales=(4,), limit=2, progress_bar=False)
+    assert {file: file.read_bytes() for file in before} == before
+    for name, value in (("limit", 0), ("limit", -5), ("faces", -1)):
+        with pytest.raises(ValueError, match=f"{name} is {value}, but it must be an integer from"):
+            evaluate.measure(run, **(shown | {name: value}))
+
+
+def test_a_seed_is_recorded_where_something_is_drawn(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    make_run(config, run).train()
+    methods = ("bicubic", "random_patch", "raster_scan", "attention_fh", "attention_fh_sampled")
+    for seed in (None, 7):
+        evaluate.measure(run, limit=2, faces=0, methods=methods, seed=seed, progress_bar=False)
+    seeds: dict[tuple[str, str | None], list[int]] = {}
+    for record in load_records(run / "records.json"):
+        seeds.setdefault((record.method, record.mode), []).append(record.seed)
+    assert seeds == {
+        ("bicubic", None): [0],
+        ("random_patch", None): [0, 7],
+        ("raster_scan", None): [0],
+        ("attention_fh", "argmax"): [0],
+        ("attention_fh", "sampled"): [0, 7],
+    }
 
 
 def test_self_ensemble_is_recorded_apart(config: Path, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Any, Final, Self
 import torch
 from torch import Tensor
 
+from agents.algorithm import make_policy
 from agents.baselines.contract import Degradation, Hallucinator, tuples
-from agents.policies import PolicyConfig, RecurrentPolicyNetwork
+from agents.policies import PolicyConfig
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent
 from agents.scripted import CoreAgent, RandomPatch, RasterScan
@@ -35,6 +36,8 @@ class Looking(Hallucinator):
         policy: Fields of `agents.policies.PolicyConfig`; only for ``"attention_fh"``.
         horizon: Steps, T.
         boundary: ``"pad"`` or ``"clamp"``.
+        consistent: Project every picture onto those that shrink to the input, see
+            `facehall_env.core.HallucinationCore`.
         sampled: Draw the policy's places in place of the most likely ones.
         seed: Of draws; every call of `hallucinate` starts with it.
 
@@ -54,6 +57,7 @@ class Looking(Hallucinator):
         policy: Mapping[str, Any] | None = None,
         horizon: int = HORIZON,
         boundary: Boundary = "pad",
+        consistent: bool = False,
         sampled: bool = False,
         seed: int = 0,
     ) -> None:
@@ -68,19 +72,21 @@ class Looking(Hallucinator):
             policy=None if policy is None else dict(policy),
             horizon=horizon,
             boundary=boundary,
+            consistent=consistent,
             sampled=sampled,
             seed=seed,
         )
         self.name = looker
         self.sampled, self.seed = sampled, seed
         self.enhancer = LocalEnhancementNetwork(enhancer_config(enhancer))
-        self.policy = None if policy is None else RecurrentPolicyNetwork(PolicyConfig(**tuples(dict(policy))))
+        self.policy = None if policy is None else make_policy(PolicyConfig(**tuples(dict(policy))))
         self._core = HallucinationCore(
             degradation.high_shape,
             degradation.scale,
             horizon=horizon,
             patch_size=(self.enhancer.config.patch_height, self.enhancer.config.patch_width),
             boundary=boundary,
+            consistent=consistent,
             protocol=degradation.protocol,
             enhancer=self.enhancer,
         )
@@ -119,6 +125,7 @@ class Looking(Hallucinator):
             policy=asdict(agent.policy.config) if learned else None,
             horizon=core.horizon,
             boundary=core.boundary,
+            consistent=core.consistent,
             sampled=sampled,
             seed=seed,
         )

@@ -42,7 +42,7 @@ METHODS = (
 
 # These become part of a file's name, with "." between them.
 _NAMES = ("method", "mode", "dataset", "split", "preset", "precision")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 _REALS = ("psnr", "psnr_y", "ssim", "fsim", "coverage", "distinct_places", "seconds_per_image")
 _COUNTS = {"scale": 1, "n": 1, "seed": 0}
 _RANGES = {
@@ -199,7 +199,7 @@ def _checked(name: str, value: Any) -> Any:
         return dict(value)
     if not isinstance(value, str) or not value.strip():
         raise RecordError(f"{name} is {value!r}, not a text")
-    if name in _NAMES and not _NAME.fullmatch(value):
+    if name in _NAMES and not NAME.fullmatch(value):
         raise RecordError(f"{name} is {value!r}; a name has letters, digits, '_', '+' and '-' only")
     if name == "protocol" and value not in PROTOCOLS:
         raise RecordError(f"protocol is {value!r}, not one of {', '.join(PROTOCOLS)}")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from agents.evaluation import only_pretrained
 from agents.records import Record, RecordError, images_path, load_records
 from agents.reproduction.cells import Cell
+
+_CHOOSERS: Final = {"random_patch": "random", "raster_scan": "raster", "greedy_oracle": "oracle"}
+"""Agents that do not learn where to look; as rows of a table their enhancer learns from their episodes."""
 
 
 class Found(NamedTuple):
@@ -92,8 +96,10 @@ def _fits(cell: Cell, record: Record, split: str) -> bool:
 
 
 def _borrows(record: Record, found: Sequence[Found]) -> bool:
-    """Whether a scripted agent was measured with the enhancer of a policy's run: another question."""
-    return record.method in ("random_patch", "raster_scan", "planned_scan", "greedy_oracle") and any(
+    """Whether a scripted agent was measured with an enhancer that learned from others: another question."""
+    if record.method not in _CHOOSERS:
+        return record.method == "planned_scan"  # for which no enhancer is trained
+    return not only_pretrained(record.budget, _CHOOSERS[record.method]) or any(
         other.record.preset == record.preset and other.record.method.startswith("attention_fh")
         for other in found
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -109,15 +110,40 @@ class Maker:
             return None
         # An agent's run is named by the file in its folder
         places = (start.resolve(), start.resolve().parent)
-        for scale, protocol in itertools.product(SCALES, PROTOCOLS):
-            other = replace(cell, scale=scale, protocol=protocol)
-            if other.folder(self.recipe.runs).resolve() in places:
+        for other, folder in self._of_the_row(cell):
+            if folder.resolve() in places:
                 return other
         return None
+
+    def _moved(self, cell: Cell, start: Path | None) -> Path | None:
+        """Where a run lies that a configuration takes to be in ``runs``, if it is one of the same row.
+
+        None if it is not.
+        """
+        if start is None or start.is_absolute() or start.parts[0] != "runs":
+            return None
+        for _, folder in self._of_the_row(cell):
+            if folder.name == start.name:
+                return folder
+            if folder.name == start.parent.name:
+                return folder / start.name
+        return None
+
+    def _of_the_row(self, cell: Cell) -> Iterator[tuple[Cell, Path]]:
+        """The numbers of the same row, whose runs may start from one another, and their run folders."""
+        for scale, protocol in itertools.product(SCALES, PROTOCOLS):
+            other = replace(cell, scale=scale, protocol=protocol)
+            yield other, other.folder(self.recipe.runs)
 
     def _read(self, cell: Cell) -> tuple[Experiment | BaselineExperiment, str]:
         """The experiment, and the whole configuration as YAML."""
         words = self.recipe.words(cell)
+        experiment, resolved = self._parse(cell, words)
+        if (start := self._moved(cell, experiment.start_from)) is None or start == experiment.start_from:
+            return experiment, resolved
+        return self._parse(cell, [*words, "--start_from", str(start)])
+
+    def _parse(self, cell: Cell, words: list[str]) -> tuple[Experiment | BaselineExperiment, str]:
         if cell.row.kind == "method":
             return parse(words)
         parser = make_parser()

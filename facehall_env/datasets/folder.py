@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from facehall_env.arguments import whole
 from facehall_env.datasets.base import CachedFaces, check_fraction, check_split, hash_fraction
 from facehall_env.datasets.cache import Item, Recipe, open_cache
 from facehall_env.datasets.decoding import open_picture
@@ -94,9 +95,7 @@ class FolderFaces(CachedFaces):
 
 def recipe(source: Path, image_size: int | tuple[int, int] = 128, gray: bool = False) -> Recipe:
     """How to cache all pictures of a folder at one size."""
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if height < 1 or width < 1:
-        raise DatasetError(f"image_size must be positive, not {height}x{width}.")
+    height, width = _rows_and_columns(image_size)
     channels = 1 if gray else 3
     return Recipe(
         name="folder",
@@ -109,6 +108,17 @@ def recipe(source: Path, image_size: int | tuple[int, int] = 128, gray: bool = F
         ),
         decode=lambda item: decode(item, (height, width), gray),
     )
+
+
+def _rows_and_columns(image_size: Any) -> tuple[int, int]:
+    sides = tuple(image_size) if isinstance(image_size, list | tuple) else (image_size, image_size)
+    try:
+        rows, columns = (whole("image_size", side) for side in sides)
+    except ValueError as error:
+        raise DatasetError(
+            f"image_size is {image_size!r}, but it must be a positive integer, or two: rows and columns."
+        ) from error
+    return rows, columns
 
 
 def decode(item: Item, size: tuple[int, int] = (128, 128), gray: bool = False) -> NDArray[np.uint8]:
@@ -142,7 +152,7 @@ def find_pictures(root: str | Path | None) -> Path:
         DatasetError: If it is some other file.
     """
     if root is None:
-        raise DatasetError("The data set 'folder' needs root, the folder of your pictures.")
+        raise DatasetNotFoundError("The data set 'folder' needs root, the folder of your pictures.")
     path = Path(root).expanduser()
     if not path.exists():
         raise DatasetNotFoundError(f"{path} does not exist; give the folder of your pictures as root.")

@@ -136,8 +136,17 @@ def _read_tar(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, byt
                 if len(blob) != member.size:
                     raise EOFError(f"{member.name} ends early")
                 yield name, blob
+        if archive.fileobj is not None and not _ends_properly(archive):
+            raise EOFError("it stops before the mark of its end")
         while archive.fileobj is not None and archive.fileobj.read(1 << 20):
             pass  # the checksum of a compressed archive comes after its last member
+
+
+def _ends_properly(archive: tarfile.TarFile) -> bool:
+    """Whether the members ended at a block of zeros; tarfile takes a broken header for the end, too."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    return archive.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
 
 def _read_zip(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:

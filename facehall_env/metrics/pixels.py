@@ -76,12 +76,8 @@ def compare(x: Tensor, y: Tensor, metric: Callable[[Tensor, Tensor], Tensor]) ->
     Raises:
         MetricInputError: If one of the two is no batch of pictures, or if their shapes or devices differ.
     """
-    for name, pictures in (("x", x), ("y", y)):
-        if not isinstance(pictures, Tensor):
-            raise MetricInputError(
-                f"{name} is a {type(pictures).__name__}, but metrics take tensors (N, C, H, W): "
-                "use torch.from_numpy(...).permute(0, 3, 1, 2) for arrays (N, H, W, C)"
-            )
+    _check_tensor(x, "x")
+    _check_tensor(y, "y")
     if x.device != y.device:
         raise MetricInputError(f"x is on {x.device} but y on {y.device}: move one of them with .to(...)")
     check_pictures(x, "x")
@@ -101,8 +97,17 @@ def compare(x: Tensor, y: Tensor, metric: Callable[[Tensor, Tensor], Tensor]) ->
     return torch.cat([metric(_to_grid(a), _to_grid(b)) for a, b in pieces])
 
 
+def _check_tensor(x: object, name: str) -> None:
+    if not isinstance(x, Tensor):
+        raise MetricInputError(
+            f"{name} is a {type(x).__name__}, but metrics take tensors (N, C, H, W): "
+            "use torch.from_numpy(...).permute(0, 3, 1, 2) for arrays (N, H, W, C)"
+        )
+
+
 def check_pictures(x: Tensor, name: str) -> None:
     """Raise :class:`MetricInputError` unless ``x`` is a batch of pictures that :func:`quantise` can take."""
+    _check_tensor(x, name)
     if x.ndim != 4 or x.shape[1] not in (1, 3):
         raise MetricInputError(
             f"{name} has shape {tuple(x.shape)}, but metrics take (N, C, H, W) with C = 3 (RGB) or 1 (gray): "

@@ -33,10 +33,10 @@ def get_weights(
         cache_dir: Where fetched files are kept; None: the Hub's own cache.
 
     Raises:
-        FileNotFoundError: If the name stands for nothing.
+        FileNotFoundError: If the name stands for nothing, or what it stands for has no ``config.json``.
         ImportError: If it is a repository's and huggingface_hub is not installed.
-        ValueError: If the folder or repository does not hold such weights, or a revision is asked for of what
-            lies here.
+        ValueError: If the folder or repository holds something else than such weights, or a revision is asked
+            for of what lies here.
     """
     if isinstance(name, PretrainedWeights):
         return name
@@ -53,7 +53,10 @@ def get_weights(
             f"there are no weights {str(name)!r}: it is neither the name of available ones ({listed()}), nor "
             "a folder, nor the id of a repository, owner/name"
         )
-    hub = _hub("fetch weights from")
+    try:
+        hub = _hub("fetch weights from")
+    except ImportError as error:
+        raise ImportError(f"there is no folder {name!r}; if it is a repository: {error}") from error
     try:
         fetched = hub.snapshot_download(
             name,

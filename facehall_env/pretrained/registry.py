@@ -19,11 +19,17 @@ def search_path() -> list[Path]:
 
     Raises:
         FileNotFoundError: If the variable names a folder that is not there.
+        ValueError: If it names a folder of weights and not the one around it.
     """
     named = [Path(part) for part in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if part]
     for folder in named:
         if not folder.is_dir():
             raise FileNotFoundError(f"{SEARCH_VARIABLE} names {folder}, but there is no such folder")
+        if (folder / CONFIG).is_file():
+            raise ValueError(
+                f"{SEARCH_VARIABLE} names {folder}, a folder of weights itself: name the one that it lies "
+                f"in, {folder.resolve().parent}"
+            )
     return [*named, PACKAGED]
 
 
@@ -33,7 +39,7 @@ def available_weights() -> dict[str, PretrainedWeights]:
     A name that is found twice is that of the first. Within a folder the order is alphabetical.
 
     Raises:
-        FileNotFoundError: If ``FACEHALL_WEIGHTS`` names a folder that is not there.
+        FileNotFoundError, ValueError: As `search_path`.
         ValueError: If a folder of weights does not say what it should.
     """
     found: dict[str, PretrainedWeights] = {}

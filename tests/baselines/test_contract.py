@@ -1,6 +1,7 @@
 """The contract on methods that cost nothing: what is refused, what a file keeps, what an agent becomes."""
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ from facehall_env.resample import PROTOCOLS
 from tests.small import SMALL_AGENT, SmallFaces, small_env
 
 SMALL = Degradation(3, 16, 16, 4)
+GAUSSIAN = {"head": "gaussian", "stride": 1, "history": "last", "policy_input": "both", "inhibition": 0.0}
 
 
 class Brighter(Hallucinator):
@@ -240,6 +242,21 @@ def test_agent_becomes_one_file(agent: RecurrentReinforce, tmp_path, looker: str
     assert torch.equal(first, method.hallucinate(low()))
     assert torch.equal(first, loaded.hallucinate(low()))  # the same draws every time
     assert not torch.equal(first, Looking.of_agent(agent, looker, sampled=sampled, seed=2).hallucinate(low()))
+
+
+@pytest.mark.parametrize("consistent", [False, True])
+@pytest.mark.parametrize("policy", [{}, GAUSSIAN], ids=["grid", "points"])
+def test_agent_takes_its_ways_along(tmp_path, policy: dict[str, Any], consistent: bool) -> None:
+    settings = SMALL_AGENT | {"policy_kwargs": SMALL_AGENT["policy_kwargs"] | policy, "imitation_updates": 0}
+    env = small_env(horizon=3, consistent=consistent)
+    agent = RecurrentReinforce("RecurrentPolicy", env, seed=3, **settings)
+    torch.nn.init.normal_(agent.core.enhancer.convolutions[-1].weight, std=0.05)
+    faces = face_batch(SmallFaces(3), range(3))
+    walk(agent.core, PolicyAgent(agent.policy, deterministic=True), faces)
+    Looking.of_agent(agent).save(tmp_path / "agent.safetensors")
+    method = load_hallucinator(tmp_path / "agent.safetensors")
+    made = method.hallucinate(method.resampler.shrink(faces.float() / 255))
+    torch.testing.assert_close(made, to_unit(agent.core.current), rtol=0, atol=1e-5)
 
 
 def test_agent_keeps_its_weights_to_itself(agent: RecurrentReinforce) -> None:

@@ -221,7 +221,7 @@ def test_one_size_one_cache(folder: Path) -> None:
 
 
 def test_wrong_roots_and_options_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="needs root"):
+    with pytest.raises(DatasetNotFoundError, match="needs root"):
         load_dataset("folder")
     with pytest.raises(DatasetNotFoundError, match="nowhere does not exist; give the folder"):
         load_dataset("folder", root=tmp_path / "nowhere")
@@ -236,5 +236,7 @@ def test_wrong_roots_and_options_are_named(folder: Path, tmp_path: Path) -> None
         load(folder, "test", test_fraction=0.6, val_fraction=0.6)
     with pytest.raises(DatasetError, match="group_by must be 'file' or 'folder', not 'person'"):
         load(folder, "test", group_by="person")
-    with pytest.raises(DatasetError, match="image_size must be positive, not 0x0"):
-        load_dataset("folder", root=folder, image_size=0)
+    for size in (0, -1, 8.0, "8", None, True, (8,), (8, 0), (8, 8, 8), (8.0, 8)):
+        with pytest.raises(DatasetError, match=r"image_size is .*, but it must be a positive integer"):
+            load_dataset("folder", root=folder, image_size=size)
+    assert load_dataset("folder", root=folder, split="all", image_size=np.int64(8)).shape == (8, 8, 3)

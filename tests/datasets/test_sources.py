@@ -124,6 +124,28 @@ def test_a_changed_byte_in_an_archive_is_an_error(tmp_path: Path, name: str) -> 
         list(read_files(path, is_jpg))
 
 
+@settings(max_examples=60, deadline=None)
+@given(kept=st.integers(0, 2 * 512 + 2 * 5120))
+def test_a_plain_tar_that_lost_a_part_of_a_file_is_an_error(
+    tmp_path_factory: pytest.TempPathFactory, kept: int
+) -> None:
+    files = {"a.jpg": bytes(range(256)) * 20, "b.jpg": bytes(5120)}
+    path = pack(tmp_path_factory.mktemp("cut") / "x.tar", files)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DatasetError, match=r"damaged or cut off|cannot be read"):
+        list(read_files(path, is_jpg))
+
+
+def test_a_broken_header_in_a_plain_tar_is_an_error(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar", {"a.jpg": b"a" * 512, "b.jpg": b"b" * 512})
+    assert len(list(read_files(path, is_jpg))) == 2
+    content = bytearray(path.read_bytes())
+    content[2 * 512 + 150] ^= 1  # in the checksum of the second member's header
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match="damaged or cut off"):
+        list(read_files(path, is_jpg))
+
+
 def test_an_encrypted_zip_is_an_error(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
