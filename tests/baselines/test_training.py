@@ -347,12 +347,14 @@ def mzq(config: Path, tmp_path: Path) -> Path:
 
 
 def test_method_that_reads_no_input_picture_stands_for_both_protocols(mzq: Path) -> None:
-    evaluate.baseline(mzq, progress_bar=False)
+    evaluate.baseline(mzq, limit=1, progress_bar=False)
     records = load_records(mzq / "records.json")
     assert [record.protocol for record in records] == ["aligned", "torch7"]
     assert records[0].psnr == records[1].psnr
-    evaluate.baseline(mzq, limit=1, progress_bar=False)
-    assert {record.n for record in load_records(mzq / "records.json")} == {1}
+    evaluate.baseline(mzq, progress_bar=False)  # more faces replace fewer
+    assert {record.n for record in load_records(mzq / "records.json")} == {2}
+    with pytest.raises(ValueError, match="has a record of mzq on 2 images"):
+        evaluate.baseline(mzq, limit=1, progress_bar=False)
 
 
 def test_method_that_has_learned_is_left_as_it_is(mzq: Path, config: Path, capsys) -> None:
