@@ -339,7 +339,11 @@ def _written_out(words: list[str]) -> list[str]:
     that takes several, ``--scales 4 8``, a list.
     """
     written, rest = [], list(words)
-    lists = (*_LISTS, "--records") if words and words[0].startswith(_READING) else _LISTS
+    lists = _LISTS
+    if words and words[0].startswith(_READING):
+        lists = (*_LISTS, "--records")
+    elif words and words[0] == "rollout":
+        lists = (*_LISTS, "--faces")
     while rest:
         name, equals, value = rest.pop(0).partition("=")
         if not name.startswith("--") or name == "--help":
@@ -372,7 +376,7 @@ def main() -> int:
             **makers,
         }
         auto_cli(commands, args=_written_out(sys.argv[1:]), prog="evaluate.py", as_positional=False)
-    except (ValueError, FileNotFoundError, DivergenceError) as error:
+    except (ValueError, OSError, ImportError, DivergenceError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2
     finally:

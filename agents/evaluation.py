@@ -215,6 +215,7 @@ def _measure_answers(
         progress: Text of a progress bar; None for none.
         ranks: The processes that share the batches.
     """
+    whole("batch_size", batch_size)
     size = measured_size(dataset, limit)
     shown: list[tuple[int, NDArray[np.uint8]]] = []
     result, seconds = Measured(), 0.0

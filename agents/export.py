@@ -29,6 +29,8 @@ from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent, Recorder, walk
 from agents.runs import BUDGET, run_name
 from agents.scripted import CoreAgent, RasterScan
+from agents.state import weights_digest
+from facehall_env.arguments import whole
 from facehall_env.core import HallucinationCore
 from facehall_env.datasets import load_dataset
 from facehall_env.enhancer import PRESETS, LocalEnhancementNetwork
@@ -113,12 +115,14 @@ def export_run(
             further from the run's than `TOLERANCE`.
     """
     _check_name(name)
+    whole("faces", faces, least=0)
     target = _free_folder(output, name, overwrite)
     experiment = _read_run(run)
-    measured = _records_of(run, experiment, records or run / "records.json")
     agent = RecurrentReinforce.load(run / "agent.zip", device="cpu")
     if not isinstance(agent.enhancer, LocalEnhancementNetwork):
         raise ValueError(f"{run / 'agent.zip'} holds no enhancer of ours, so there is nothing to export")
+    digest = weights_digest(agent.policy, agent.enhancer)
+    measured = _records_of(run, experiment, records or run / "records.json", digest)
     weights = _weights(name, experiment, agent)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=output) as scratch:
@@ -190,7 +194,7 @@ def _read_run(run: Path) -> Experiment:
     return read_experiment(make_parser().parse_path(run / "config.yaml"))
 
 
-def _records_of(run: Path, experiment: Experiment, path: Path) -> list[Record]:
+def _records_of(run: Path, experiment: Experiment, path: Path, weights: str | None) -> list[Record]:
     """What was measured with the weights of this run, and bicubic on the same pictures.
 
     Raises:
@@ -201,7 +205,11 @@ def _records_of(run: Path, experiment: Experiment, path: Path) -> list[Record]:
     if not path.is_file():
         raise FileNotFoundError(f"there are no records {path} of {run}: {measure}, or name a file: --records")
     budget, everything = budget_in_words(run), load_records(path)
-    own = [record for record in everything if (record.preset, record.budget) == (run_name(run), budget)]
+    own = [
+        record
+        for record in everything
+        if (record.preset, record.budget) == (run_name(run), budget) and record.weights in (None, weights)
+    ]
     if not any(record.method == experiment.name for record in own):
         raise ValueError(
             f"{path} has no record of {experiment.name} with the weights of {run} (preset {run_name(run)!r}, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from agents.ablations import VARIANTS
 from agents.baselines import Degradation, Hallucinator, hallucinator_class
@@ -47,6 +45,7 @@ from agents.records import (
 from agents.records.tables import LABELS
 from agents.reinforce import RecurrentReinforce
 from agents.runs import ENHANCER, run_name
+from agents.state import weights_digest
 from agents.training import make_environment
 from facehall_env.arguments import whole
 from facehall_env.core import HallucinationCore, to_uint8
@@ -185,7 +184,7 @@ class Measurement:
         }
         grid: dict[str, list[NDArray[np.uint8]]] = {}
         for method, record in blanks.items():
-            path = self._pictures(record, protocol)
+            path = self._pictures(record, protocol, size)
             drawn = not keep or (path.is_file() and len(np.load(path, mmap_mode="r")) == len(keep))
             if self.ranks.share(known[method] and drawn):
                 if self.ranks.first and keep:
@@ -257,8 +256,10 @@ class Measurement:
             return _LABELS[method]
         return LABELS[name] + (" (sampled)" if method.endswith("_sampled") else "")
 
-    def _pictures(self, record: Record, protocol: ProtocolName) -> Path:
-        return self.run / "pictures" / f"{self.split}-{protocol}-{record.method}-{record.mode}.npy"
+    def _pictures(self, record: Record, protocol: ProtocolName, size: int) -> Path:
+        """Where the pictures of the grid lie: of these faces, drawn so, by these weights."""
+        name = f"{self.split}-{protocol}-{record.method}-{record.mode}-of-{size}-seed{record.seed}"
+        return self.run / "pictures" / f"{name}-{record.weights or 'none'}.npy"
 
     def _draw(
         self,
@@ -322,27 +323,6 @@ def baseline_record(
         budget=method.budget,
         weights=weights_digest(method),
     )
-
-
-def weights_digest(*measured: object) -> str | None:
-    """By which a record knows what was measured again: the beginning of the SHA-256 of all weights.
-
-    Args:
-        measured: Networks, in this order; what is no module has no weights.
-
-    Returns:
-        Sixteen hexadecimal digits; None if there are no weights.
-    """
-    networks = [network for network in measured if isinstance(network, nn.Module)]
-    states = [network.state_dict() for network in networks]
-    if not any(states):
-        return None
-    digest = hashlib.sha256()
-    for state in states:
-        for name, weight in state.items():
-            digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-            digest.update(weight.detach().contiguous().reshape(-1).cpu().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _blank(**what: Any) -> Record:

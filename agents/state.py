@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -89,3 +90,24 @@ def _set_generator(generator: torch.Generator, state: Tensor | None) -> None:
     """Go on drawing where another generator stopped; one of another kind of device cannot be continued."""
     if state is not None and state.shape == generator.get_state().shape:
         generator.set_state(state.cpu())
+
+
+def weights_digest(*measured: object) -> str | None:
+    """By which a record knows what was measured again: the beginning of the SHA-256 of all weights.
+
+    Args:
+        measured: Networks, in this order; what is no module has no weights.
+
+    Returns:
+        Sixteen hexadecimal digits; None if there are no weights.
+    """
+    networks = [network for network in measured if isinstance(network, nn.Module)]
+    states = [network.state_dict() for network in networks]
+    if not any(states):
+        return None
+    digest = hashlib.sha256()
+    for state in states:
+        for name, weight in state.items():
+            digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+            digest.update(weight.detach().contiguous().reshape(-1).cpu().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

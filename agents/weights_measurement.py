@@ -11,9 +11,10 @@ import gymnasium as gym
 
 from agents.distributed import ALONE, Ranks
 from agents.evaluation import Method, make_agent, measure_split, measured_size
-from agents.measurement import blank_record, recorded_mode, weights_digest, write_measured
+from agents.measurement import blank_record, recorded_mode, write_measured
 from agents.records import is_measured
 from agents.reinforce import RecurrentReinforce
+from agents.state import weights_digest
 from facehall_env.env import FaceHallucinationEnv
 from facehall_env.pretrained import PretrainedWeights, get_weights
 

@@ -75,6 +75,18 @@ def test_the_folder_holds_half_precision_and_what_it_is_for(run: Path, exported:
         assert torch.equal(tensor, original[name].half().float()), name
 
 
+def test_numbers_of_other_weights_are_not_published(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / run.name
+    shutil.copytree(run, other)
+    agent = RecurrentReinforce.load(other / "agent.zip")
+    with torch.no_grad():
+        next(agent.policy.parameters()).add_(0.1)
+    agent.save(other / "agent.zip")
+    with pytest.raises(ValueError, match=r"has no record of attention_fh with the weights of .*: measure it"):
+        export_run(other, "other", tmp_path / "weights", faces=0)
+    assert not (tmp_path / "weights").exists()
+
+
 def test_argmax_rollouts_from_half_precision_are_those_of_the_run(
     run: Path, exported: PretrainedWeights
 ) -> None:
@@ -254,6 +266,8 @@ def test_weights_that_overflow_are_refused(run: Path, tmp_path: Path) -> None:
     agent = RecurrentReinforce.load(copy / "agent.zip")
     torch.nn.init.constant_(agent.enhancer.convolutions[-1].bias, 1e6)
     agent.save(copy / "agent.zip")
+    records = [replace(record, weights=None) for record in load_records(copy / "records.json")]
+    save_records(copy / "records.json", records)  # as if these weights had been measured
     with pytest.raises(ValueError, match=r"the enhancer's convolutions\.14\.bias is not finite in half"):
         export_run(copy, "small-x4", tmp_path / "weights")
 

@@ -188,6 +188,56 @@ def test_an_unfinished_study_is_not_published(start: Path, finished: Path, tmp_p
         publish(study, tmp_path)
 
 
+def test_only_finished_seeds_of_the_study_are_summarised(start: Path, finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    study = make_study(start, tmp_path)
+    draw(study)
+    before = (study.folder / "tables.md").read_text()
+    rows = [row for row in study.curves.rows() if (row.variant, row.seed) == ("default", 0)]
+    study.curves.append([replace(row, seed=9, psnr_gain=-9.0) for row in rows])  # cut off, or of another list
+    draw(study)
+    assert (study.folder / "tables.md").read_text() == before
+    publish(study, prepared(tmp_path / "project"))
+    published = CurveFile(tmp_path / "project" / "results" / "studies" / "small.csv")
+    assert {row.seed for row in published.rows()} == {row.seed for row in rows} | {5}
+
+
+def test_a_study_says_where_it_was_measured_and_not_where_it_was_drawn(
+    start: Path, finished: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    study = make_study(start, tmp_path)
+    path = study.folder / "measured.json"
+    assert json.loads(path.read_text())["validation_faces"] > 0
+    path.write_text(json.dumps({"processor": "an abacus", "validation_faces": 3}))
+    study.run()  # nothing is left to do
+    draw(study)
+    assert "3 validation faces; on an abacus;" in (study.folder / "tables.md").read_text()
+    path.unlink()
+    with pytest.raises(ValueError, match="does not say where it was measured"):
+        draw(study)
+
+
+def test_without_the_agents_that_do_not_learn_nothing_is_published(
+    start: Path, finished: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    study = make_study(start, tmp_path)
+    for path in (study.folder / "faces").glob("*.scripted.csv"):
+        path.unlink()
+    draw(study)
+    with pytest.raises(ValueError, match="lacks the agents that do not learn: run the same command without"):
+        publish(study, prepared(tmp_path / "project"))
+    assert not (tmp_path / "project" / "results").exists()
+
+
+def prepared(root: Path) -> Path:
+    """A project's folder with a page."""
+    (root / PAGE).parent.mkdir(parents=True)
+    (root / PAGE).write_text("<!-- study: small -->\n<!-- /study -->\n")
+    return root
+
+
 @pytest.mark.parametrize(
     ("variant", "message"),
     [

@@ -26,7 +26,8 @@ from agents.training import TrainingRun
 from facehall_env.datasets import load_dataset
 from facehall_env.enhancer import load_enhancer
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 SMALL = """
 env:
   id: FaceHallucination-Synthetic-x4
@@ -440,6 +441,36 @@ def test_fewer_faces_do_not_replace_more(config: Path, tmp_path: Path) -> None:
     for name, value in (("limit", 0), ("limit", -5), ("faces", -1)):
         with pytest.raises(ValueError, match=f"{name} is {value}, but it must be an integer from"):
             evaluate.measure(run, **(shown | {name: value}))
+
+
+def test_the_grid_shows_the_same_faces_in_all_columns(config: Path, tmp_path: Path) -> None:
+    run, shown = tmp_path / "run", {"methods": ("bicubic", "raster_scan"), "progress_bar": False}
+    make_run(config, run, "--pretraining.updates", "0", "--total_timesteps", "0").train()
+    evaluate.measure(run, faces=2, **shown)
+    (grid,) = run.glob("faces-*.png")
+    before = grid.read_bytes()
+    evaluate.measure(run, faces=2, limit=2, records=tmp_path / "first.json", **shown)
+    assert grid.read_bytes() != before
+    evaluate.measure(run, faces=2, **shown)
+    assert grid.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [("mine", "mine cannot hold records: its name must end in .json"), ("file/r.json", "cannot be written")],
+)
+def test_records_that_could_not_be_written_are_refused_before_anything_is_measured(
+    tmp_path: Path, records: str, message: str
+) -> None:
+    (tmp_path / "file").write_text("a file")
+    command = [sys.executable, "evaluate.py", "bicubic", "--dataset", "synthetic", "--records"]
+    done = subprocess.run(
+        [*command, str(tmp_path / records)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_seed_is_recorded_where_something_is_drawn(config: Path, tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from jsonargparse import auto_cli
 
 from agents.landmarks.dlib68 import DlibPredictor, detect_boxes
 from agents.landmarks.measurement import (
+    blank_record,
+    check_replaceable,
     error_record,
     landmark_table,
     render_page,
@@ -24,6 +26,7 @@ from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.resample import ProtocolName
 
 Truth = Literal["dataset", "dlib"]
+_OF_DLIB: Final = "iBUG 300-W"
 
 
 def train(
@@ -61,6 +64,10 @@ def train(
         measure_dlib: Measure dlib's predictor too, on the same pictures.
         records: The file to update.
     """
+    whole("scale", scale)
+    whole("test_faces", test_faces, 2)
+    _check_out(out)
+    dlib = DlibPredictor() if measure_dlib else None
     known = _faces(load_dataset(dataset, root=root, split="train"), faces, truth, scale, protocol)
     other = test_dataset is not None
     found = _faces(
@@ -70,18 +77,22 @@ def train(
         scale,
         protocol,
     )
-    model = _trained(known, sdm)
-    model.save(out)
     words = {"scale": scale, "protocol": protocol if scale > 1 else "-"}
     named = f"{len(known.pictures)} faces of {known.dataset}"
+    blanks = [blank_record(name, found, trained_on=named, **words) for name in ("mean_shape", "sdm")]
+    if dlib is not None:
+        blanks.append(blank_record("dlib", found, trained_on=_OF_DLIB, **words))
+    check_replaceable(records, blanks)
+    model = _trained(known, sdm)
+    model.save(out)
     boxes = default_boxes(*found.pictures.shape[:3])
     rows = [
         error_record("mean_shape", model.mean_shape(boxes), found, trained_on=named, **words),
         error_record("sdm", model.predict(found.pictures), found, trained_on=named, **words),
     ]
-    if measure_dlib:
-        points = DlibPredictor().predict(found.pictures)
-        rows.append(error_record("dlib", points, found, trained_on="iBUG 300-W", **words))
+    if dlib is not None:
+        points = dlib.predict(found.pictures)
+        rows.append(error_record("dlib", points, found, trained_on=_OF_DLIB, **words))
     _report(records, rows, out)
 
 
@@ -101,11 +112,13 @@ def eyes(
         detect: Measure with the boxes of dlib's detector too (extra "dlib").
         records: The file to update.
     """
+    _check_out(out)
     known, test = bioid_eyes(root, "train"), bioid_eyes(root, "test", seed=1)
     assert test.boxes is not None  # whole pictures always have them
+    words = {"scale": 1, "protocol": "-", "trained_on": f"{len(known.pictures)} pictures of bioid"}
+    check_replaceable(records, [blank_record(name, test, **words) for name in ("mean_shape", "sdm")])
     model = _trained(known, sdm or SDMConfig(ridge=1.0))
     model.save(out)
-    words = {"scale": 1, "protocol": "-", "trained_on": f"{len(known.pictures)} pictures of bioid"}
     rows = [
         error_record("mean_shape", model.mean_shape(test.boxes), test, **words),
         error_record("sdm", model.predict(test.pictures, test.boxes), test, **words),
@@ -137,6 +150,13 @@ def _faces(source: FaceDataset, count: int, truth: Truth, scale: int, protocol: 
     return found._replace(pictures=degraded(found.pictures, scale, protocol)) if scale > 1 else found
 
 
+def _check_out(out: Path) -> None:
+    """Refuse what no file can be written to, before hours of training."""
+    if out.is_dir():
+        raise ValueError(f"out is {out}, which is a folder: name a file")
+    out.parent.mkdir(parents=True, exist_ok=True)
+
+
 def _trained(faces: Annotated, config: SDMConfig | None) -> SDM:
     def report(stage: int, distance: float) -> None:
         print(f"stage {stage}: {distance:.2f} of 128 pixels left on the training faces", file=sys.stderr)
@@ -159,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
             prog="python -m agents.landmarks",
             as_positional=False,
         )
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -20,6 +20,18 @@ FAILURE: Final = 0.1
 KEY: Final = ("dataset", "truth", "points", "scale", "protocol", "method", "trained_on")
 
 
+def blank_record(method: str, faces: Annotated, **words: Any) -> dict[str, Any]:
+    """The record of `error_record` without what is to be measured."""
+    return {
+        "method": method,
+        "dataset": faces.dataset,
+        "truth": faces.truth,
+        "points": faces.points.shape[1],
+        **words,
+        "n": len(faces.points),
+    }
+
+
 def error_record(method: str, found: Points, faces: Annotated, **words: Any) -> dict[str, Any]:
     """What one method's points are worth, as a share of the distance of the eyes.
 
@@ -34,16 +46,10 @@ def error_record(method: str, found: Points, faces: Annotated, **words: Any) -> 
         the mean without those of the jaw; ``failures`` is the share of faces beyond `FAILURE`.
     """
     errors = relative_errors(found, faces.points)
-    record: dict[str, Any] = {
-        "method": method,
-        "dataset": faces.dataset,
-        "truth": faces.truth,
-        "points": found.shape[1],
-        **words,
+    record = blank_record(method, faces, **words) | {
         "error": float(errors.mean()),
         "median": float(np.median(errors)),
         "failures": float((errors > FAILURE).mean()),
-        "n": len(errors),
     }
     if found.shape[1] == 68:
         distances = np.linalg.norm(found - faces.points, axis=-1)
@@ -51,12 +57,32 @@ def error_record(method: str, found: Points, faces: Annotated, **words: Any) -> 
     return record | provenance()
 
 
+def check_replaceable(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse records that could not be put into a file, or would replace those of more faces.
+
+    Args:
+        path: The file; it need not be there.
+        records: Of `blank_record` or `error_record`.
+
+    Raises:
+        ValueError: If the file holds something else, or more faces; the message names the way out.
+    """
+    old = {_key(record): record["n"] for record in read_landmark_records(path)} if path.exists() else {}
+    for record in records:
+        if (more := old.get(_key(record), 0)) > record["n"]:
+            raise ValueError(
+                f"{path} has a record of {record['method']} on {more:,} faces, which one on {record['n']:,} "
+                "would replace: name another file by --records, or measure as many"
+            )
+
+
 def update_landmark_records(path: Path, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Put records into a file; one with the key (`KEY`) of an old one replaces it.
 
     Raises:
-        ValueError: If the file is there and holds something else.
+        ValueError: As `check_replaceable`.
     """
+    check_replaceable(path, records)
     old = read_landmark_records(path) if path.exists() else []
     kept = {_key(record): dict(record) for record in (*old, *records)}
     ordered = [kept[key] for key in sorted(kept)]

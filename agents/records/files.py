@@ -94,8 +94,9 @@ def is_measured(path: str | Path, blank: Record, n: int, *, again: bool = False)
 
     Raises:
         RecordError: If the file has a record of more images, which the new one would replace, or cannot be
-            read.
+            read or written.
     """
+    _check_writable(Path(path))
     old = [record for record in load_records(path) if record.key == blank.key] if Path(path).exists() else []
     for record in old:
         if record.n > n:
@@ -107,6 +108,20 @@ def is_measured(path: str | Path, blank: Record, n: int, *, again: bool = False)
         (record.n, record.budget) == (n, blank.budget) and record.weights in (None, blank.weights)
         for record in old
     )
+
+
+def _check_writable(path: Path) -> None:
+    if path.suffix != ".json":
+        raise RecordError(
+            f"{path} cannot hold records: its name must end in .json, as the images lie in a folder of the "
+            "same name without that"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be written ({error}): name another file for the records") from error
+    if not os.access(path.parent, os.W_OK):
+        raise RecordError(f"{path} cannot be written: {path.parent} may not be changed")
 
 
 def write_atomically(path: str | Path, text: str) -> None:

@@ -91,7 +91,7 @@ class Record:
         preset: Name of the configuration, "default" if there is only one.
         precision: Arithmetic of the networks, for instance "float32" or "bfloat16".
         budget: What the method was trained on and for how long, in words; "none" if it does not learn.
-        weights: What was measured, see `agents.measurement.weights_digest`; None where nothing has weights,
+        weights: What was measured, see `agents.state.weights_digest`; None where nothing has weights,
             and in records of before 2026-11-27.
         commit: The git commit of the code, with "-dirty" after it if the tree was changed, or "unknown".
         versions: Version by package.

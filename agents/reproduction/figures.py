@@ -122,7 +122,8 @@ def _draw_episodes(request: FigureRequest, cells: list[Cell]) -> Iterator[Path]:
     size = len(request.faces.load())
     for cell in _shown(cells, request):
         run = cell.folder(request.maker.recipe.runs)
-        _, looker = Rollout(str(run), split=request.split, root=request.root).open()
+        env = {"device": request.device}
+        _, looker = Rollout(str(run), split=request.split, root=request.root, env=env).open()
         for trace in looker.traces(evenly_spread(size, request.faces_shown)):
             name = f"figure5-{cell.dataset}-x{cell.scale}-{cell.protocol}-face-{trace.index}.png"
             save_png(request.folder / name, trace_strip(trace))

@@ -94,6 +94,12 @@ class LatencyRequest:
     device: str = "auto"
     progress_bar: bool = True
 
+    def options(self) -> list[str]:
+        """What a command needs beside rows, scales and settings to make more of this table."""
+        words = ["--quick"] if self.quick else []
+        words += ["--output", str(self.output)] if self.output is not None else []
+        return words + (["--records", *map(str, self.records)] if self.records else [])
+
     def __post_init__(self) -> None:
         """Refuse what cannot be timed."""
         if strangers := [name for name in self.rows if name not in METHODS]:
@@ -173,7 +179,7 @@ def make_latency_table(request: LatencyRequest) -> str:
     if not request.train:  # what is there was perhaps made elsewhere and otherwise
         said = {name: getattr(request, name) for name in ("preset", "calls", "batch")}
         said = {name: value for name, value in said.items() if value is not None}
-    page, tabular = latency_page(known, request.wanted(), said)
+    page, tabular = latency_page(known, request.wanted(), said, request.options())
     write_atomically(request.folder / "table4.md", page)
     write_atomically(request.folder / "table4.tex", tabular)
     return page
@@ -207,6 +213,7 @@ def latency_page(
     records: Sequence[Mapping[str, Any]],
     wanted: Sequence[tuple[str, int]],
     settings: Mapping[str, Any] | None = None,
+    options: Sequence[str] = (),
 ) -> tuple[str, str]:
     """The table in Markdown, with what it lacks, and in LaTeX.
 
@@ -216,6 +223,7 @@ def latency_page(
         records: Times.
         wanted: Methods and scales.
         settings: Of device, preset, calls and batch what is to be shown; of the others that of most records.
+        options: More of the command that makes what is missing.
     """
     settings = dict(settings or {})
     records = [r for r in records if all(r[name] == value for name, value in settings.items())]
@@ -247,6 +255,7 @@ def latency_page(
         for name in ("preset", "calls", "batch"):
             if settings[name] not in (None, _USUAL[name]):
                 words += [f"--{name}", str(settings[name])]
+        words += options
         note += f"\nMissing, and what makes it: `{shlex.join(words)}`\n"
     return f"# {title}\n\n{table.markdown()}\n\n{note}", f"% {title}, {device}\n{table.latex()}\n"
 

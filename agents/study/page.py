@@ -8,16 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from agents.evaluation import device_in_words
 from agents.records import provenance
 from agents.records.blocks import render_blocks
 from agents.records.files import write_atomically
 from agents.study.configuration import SCRIPTED
-from agents.study.curves import CurveFile
+from agents.study.curves import CurveFile, CurveRow
 from agents.study.figure import save_figure
 from agents.study.run import Study
 from agents.study.summary import COMPARED, Curves, equal_table, mean_over_seeds, outcome_table, paired_table
-from facehall_env.task import choose_device
 
 PAGE: Final = Path("docs/policy.md")
 
@@ -29,7 +27,7 @@ def draw(study: Study) -> None:
         ValueError: If nothing was measured yet.
     """
     config, folder = study.config, study.folder
-    rows = study.curves.rows()
+    rows = _finished(study)
     if not any(row.variant not in SCRIPTED for row in rows):
         raise ValueError(f"{study.curves.path} has no variant to draw yet: run the study first")
     pairs = {
@@ -40,7 +38,8 @@ def draw(study: Study) -> None:
         ],
     }
     for name in COMPARED:
-        pairs[f"{name}.csv"] = sorted((folder / "faces").glob(f"{name}.seed*.scripted.csv"))
+        paths = (study.faces_path(name, seed, "scripted") for seed in config.seeds)
+        pairs[f"{name}.csv"] = [path for path in paths if path.is_file()]
     if all(pairs.values()):
         for name, files in pairs.items():
             mean_over_seeds(files, folder / "compared" / name)
@@ -49,19 +48,18 @@ def draw(study: Study) -> None:
         "env": asdict(config.env) | {"root": None},
         "enhancer": config.weights.parent.name if config.enhancer.is_dir() else config.enhancer.name,
         "total_timesteps": config.total_timesteps,
-        "validation_faces": config.validation_faces,
         "agent": config.agent,
         "policy": config.policy,
         "variants": {name: asdict(variant) for name, variant in config.variants.items()},
         "panels": config.panels or {config.name: list(config.variants)},
         "by_time": config.by_time,
         "compare": config.compare,
-        "processor": device_in_words(choose_device(config.env.device)),
+        **study.measured_on(),
         **{name: value for name, value in provenance().items() if name != "command"},
     }
     write_atomically(folder / "study.json", json.dumps(about, indent=2, default=str) + "\n")
     save_figure(folder / "curves.png", Curves(rows), about["panels"], config.by_time)
-    tables = _tables(folder / "study.json", folder / "curves.csv", folder / "compared")
+    tables = _tables(folder / "study.json", rows, folder / "compared")
     write_atomically(folder / "tables.md", tables + "\n")
 
 
@@ -84,10 +82,14 @@ def publish(study: Study, root: Path = Path()) -> None:
     ]
     if missing:
         raise ValueError(f"{config.name} is not finished: {', '.join(missing)} are to be run")
+    if not (folder / "compared").is_dir():
+        raise ValueError(
+            f"{config.name} lacks the agents that do not learn: run the same command without --only"
+        )
     records.mkdir(parents=True, exist_ok=True)
     images = root / "docs" / "images"
     images.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / "curves.csv", records / f"{config.name}.csv")
+    CurveFile(records / f"{config.name}.csv").replace(_finished(study))
     shutil.copyfile(folder / "study.json", records / f"{config.name}.json")
     shutil.copytree(folder / "compared", records / config.name, dirs_exist_ok=True)
     shutil.copyfile(folder / "curves.png", images / f"{config.name}.png")
@@ -116,14 +118,23 @@ def _block(name: str, root: Path) -> str:
     about = records / f"{name}.json"
     if not about.is_file():
         return f"No results are published yet; `configs/studies/{name}.yaml` says how to get them."
-    tables = _tables(about, records / f"{name}.csv", records / name)
+    tables = _tables(about, CurveFile(records / f"{name}.csv").rows(), records / name)
     return f"![Learning curves of {name}](images/{name}.png)\n\n{tables}"
 
 
-def _tables(about_path: Path, curves_path: Path, compared: Path) -> str:
+def _finished(study: Study) -> list[CurveRow]:
+    """What was measured of the seeds of the study that are done; one that learns, or was cut off, is none."""
+    return [
+        row
+        for row in study.curves.rows()
+        if row.seed in study.config.seeds
+        and (row.variant in SCRIPTED or study.finished(row.variant, row.seed))
+    ]
+
+
+def _tables(about_path: Path, rows: list[CurveRow], compared: Path) -> str:
     """All that is said of a study."""
     about: dict[str, Any] = json.loads(about_path.read_text(encoding="utf-8"))
-    rows = CurveFile(curves_path).rows()
     curves = Curves(rows)
     commits = sorted({row.commit[:12] + row.commit[40:] for row in rows})
     parts = [

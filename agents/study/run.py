@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import torch
 import yaml
 
-from agents.evaluation import measure_split
+from agents.evaluation import device_in_words, measure_split
 from agents.records import git_commit, save_images
 from agents.records.files import write_atomically
 from agents.scripted import CoreAgent, CoverageGreedy, GreedyOracle, RandomPatch, RasterScan
@@ -19,6 +21,7 @@ from agents.study.learners import Learner, make_learner
 from agents.study.world import World
 
 _LEARNED: tuple[Mode, ...] = ("argmax", "sampled")
+_MEASURED: Final = "measured.json"
 
 
 class Study:
@@ -69,11 +72,29 @@ class Study:
         for name in dict(open_pairs):
             make_learner(world, name, self.config.seeds[0])  # refuses what would fail after hours
         write_atomically(self.folder / "config.yaml", self._resolved)
+        if open_pairs or not (self.folder / _MEASURED).is_file():
+            about = {
+                "processor": device_in_words(world.core.device),
+                "validation_faces": len(world.faces),
+            }
+            write_atomically(self.folder / _MEASURED, json.dumps(about, indent=2) + "\n")
         if not only:
             self._measure_scripted(world)
         for name, seed in open_pairs:
             self._say(f"{name}, seed {seed}")
             self._train(world, name, seed)
+
+    def measured_on(self) -> dict[str, Any]:
+        """On what processor, and on how many validation faces.
+
+        Raises:
+            ValueError: If nothing was run here.
+        """
+        path = self.folder / _MEASURED
+        if not path.is_file():
+            raise ValueError(f"{self.folder} does not say where it was measured: run the study first")
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
 
     def finished(self, name: str, seed: int) -> bool:
         """Whether a variant has been trained and measured with a seed."""

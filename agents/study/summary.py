@@ -139,6 +139,8 @@ def outcome_table(curves: Curves, variants: Sequence[str]) -> str:
 def equal_table(curves: Curves, variants: Sequence[str]) -> str:
     """The argmax gain at equal environment steps and at equal wall-clock time: what all of them reached."""
     there = [name for name in variants if curves.runs(name, "argmax")]
+    if not there:
+        return "None of them was run yet."
     ends = {
         axis: min(float(curves.final(name, "argmax", axis).min()) for name in there)
         for axis in ("timesteps", "seconds")

@@ -144,7 +144,10 @@ class Rollout:
             arguments["enhancer"] = _enhancer_name(self.enhancer)
         if env_id not in ENV_IDS:
             raise ValueError(f"env_id is {env_id!r}, but it must be one of {', '.join(ENV_IDS)}")
-        made = gym.make(env_id, split=self.split, disable_env_checker=True, **arguments).unwrapped
+        try:
+            made = gym.make(env_id, split=self.split, disable_env_checker=True, **arguments).unwrapped
+        except TypeError as error:
+            raise ValueError(f"{env_id} cannot be made with {arguments}: {error}") from error
         assert isinstance(made, FaceHallucinationEnv)
         return made
 
@@ -194,6 +197,7 @@ def draw_rollout(
         ValueError: If the rollout's parts do not fit together, a face is not in the split, or a number is out
             of range.
         FileNotFoundError: If a file is missing.
+        OSError: If the folder cannot be made.
     """
     env, looker = rollout.open()
     size = len(env.task.dataset)
@@ -205,6 +209,7 @@ def draw_rollout(
         raise ValueError(f"batch_size is {batch_size}, but it must be at least 1")
     if not 0.0 < fps < float("inf"):
         raise ValueError(f"fps is {fps}, but it must be a positive number of pictures a second")
+    output.mkdir(parents=True, exist_ok=True)
     indices = list(faces) or evenly_spread(size, episodes)
     traces = [trace for batch in _batches(indices, batch_size) for trace in looker.traces(batch)]
     names = [f"episode-{number:02}-face-{trace.index}" for number, trace in enumerate(traces, 1)]

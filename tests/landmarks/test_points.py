@@ -11,6 +11,7 @@ import pytest
 from agents.landmarks import DlibPredictor, align_faces, default_boxes, dlib68, eyes_of, relative_errors
 from agents.landmarks.__main__ import main
 from agents.landmarks.measurement import error_record, landmark_table, render_page, update_landmark_records
+from agents.landmarks.sdm import SDM
 from agents.landmarks.sources import annotate, bioid_eyes, degraded
 from tests.datasets.samples import encode, write_files
 from tests.small import SmallFaces
@@ -111,6 +112,31 @@ def test_training_by_command_writes_file_and_record(tmp_path, capsys):
     assert landmark_table(rows) in page.read_text()
     assert page.read_text().endswith("After\n")
     assert render_page(page, tmp_path, check=True)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--test_faces=2"], "has a record of mean_shape on 3 faces, which one on 2 would replace"),
+        (["--test_faces=1"], "test_faces is 1"),
+        (["--scale=-8"], "scale is -8"),
+        (["--records={folder}/bad.json"], "bad.json holds no records of landmarks"),
+        (["--out={folder}"], "which is a folder: name a file"),
+        (["--out={folder}/bad.json/sdm.safetensors"], "bad.json"),
+    ],
+)
+def test_what_could_not_be_written_is_refused_before_it_is_trained(
+    tmp_path, capsys, monkeypatch, more, message
+):
+    (tmp_path / "bad.json").write_text("[{}]")
+    words = ["train", f"--out={tmp_path / 'sdm.safetensors'}", f"--records={tmp_path / 'landmarks.json'}"]
+    words += ["--faces=8", "--test_faces=3", "--sdm.starts=1", "--sdm.stages=1"]
+    assert main(words) == 0
+    before = (tmp_path / "landmarks.json").read_bytes()
+    monkeypatch.setattr(SDM, "train", None)  # must not be reached
+    assert main([*words, *(word.format(folder=tmp_path) for word in more)]) == 2
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "landmarks.json").read_bytes() == before
 
 
 def test_eyes_by_command(tmp_path, unseen, capsys):
