@@ -109,8 +109,12 @@ class Looking(Hallucinator):
             seed: Of draws.
 
         Raises:
-            ValueError: If the agent's enhancer is not one of ours.
+            ValueError: If the agent has no environment, or its enhancer is not one of ours.
         """
+        if agent.env is None:
+            raise ValueError(
+                "the agent has no environment: RecurrentReinforce.load(path, env=env) gives it one"
+            )
         core, enhancer = agent.core, agent.core.enhancer
         if not isinstance(enhancer, LocalEnhancementNetwork):
             raise ValueError(

@@ -259,6 +259,12 @@ def test_agent_takes_its_ways_along(tmp_path, policy: dict[str, Any], consistent
     torch.testing.assert_close(made, to_unit(agent.core.current), rtol=0, atol=1e-5)
 
 
+def test_agent_without_its_environment_is_not_taken_over(agent: RecurrentReinforce, tmp_path) -> None:
+    agent.save(tmp_path / "agent.zip")
+    with pytest.raises(ValueError, match="the agent has no environment"):
+        Looking.of_agent(RecurrentReinforce.load(tmp_path / "agent.zip"))
+
+
 def test_agent_keeps_its_weights_to_itself(agent: RecurrentReinforce) -> None:
     method = Looking.of_agent(agent)
     before = method.hallucinate(low())
