@@ -208,7 +208,7 @@ def _records_of(run: Path, experiment: Experiment, path: Path, weights: str | No
     own = [
         record
         for record in everything
-        if (record.preset, record.budget) == (run_name(run), budget) and record.weights in (None, weights)
+        if record.preset == run_name(run) and record.trained_alike(budget, weights)
     ]
     if not any(record.method == experiment.name for record in own):
         raise ValueError(

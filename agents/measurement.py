@@ -34,6 +34,7 @@ from agents.records import (
     Record,
     Table,
     averages,
+    check_replaceable,
     images_path,
     is_measured,
     load_records,
@@ -368,7 +369,7 @@ def measure_bicubic(
     core = HallucinationCore((channels, height, width), scale, protocol=protocol, patch_size=(1, 1))
     progress = f"bicubic x{scale}, {protocol}" if progress_bar else None
     blank = blank_record(core, dataset, split, 0)
-    is_measured(records, blank, measured_size(dataset, limit), again=True)  # it may only refuse
+    check_replaceable(records, blank, measured_size(dataset, limit))
     measured = measure_split(core, dataset, None, limit=limit, progress=progress, ranks=ranks)
     if ranks.first:
         write_measured(records, blank, measured)

@@ -1,7 +1,7 @@
 """Records of results: every number in the documentation is rendered from one, never typed."""
 
 from agents.records.comparison import Difference, paired_difference
-from agents.records.files import is_measured, load_records, save_records, update_records
+from agents.records.files import check_replaceable, is_measured, load_records, save_records, update_records
 from agents.records.images import averages, images_path, load_images, save_images
 from agents.records.markdown import render_file, render_text, table_of
 from agents.records.provenance import git_commit, package_versions, provenance
@@ -15,6 +15,7 @@ __all__ = [
     "RecordError",
     "Table",
     "averages",
+    "check_replaceable",
     "git_commit",
     "images_path",
     "is_measured",

@@ -93,21 +93,35 @@ def is_measured(path: str | Path, blank: Record, n: int, *, again: bool = False)
         again: Say no in any case.
 
     Raises:
-        RecordError: If the file has a record of more images, which the new one would replace, or cannot be
-            read or written.
+        RecordError: As `check_replaceable`.
+    """
+    old = check_replaceable(path, blank, n)
+    return not again and old is not None and old.n == n and old.trained_alike(blank.budget, blank.weights)
+
+
+def check_replaceable(path: str | Path, blank: Record, n: int) -> Record | None:
+    """Refuse what could not be written, or would replace a record of more images.
+
+    Args:
+        path: The file; it need not be there.
+        blank: What is to be measured, still without values.
+        n: On how many images.
+
+    Returns:
+        The record that would be replaced, of any training; None if there is none.
+
+    Raises:
+        RecordError: If the file has a record of more images, or cannot be read or written.
     """
     _check_writable(Path(path))
-    old = [record for record in load_records(path) if record.key == blank.key] if Path(path).exists() else []
-    for record in old:
-        if record.n > n:
-            raise RecordError(
-                f"{path} has a record of {record.method} on {record.n:,} images, which one on {n:,} would "
-                "replace: name another file for the records, or measure all of them"
-            )
-    return not again and any(
-        (record.n, record.budget) == (n, blank.budget) and record.weights in (None, blank.weights)
-        for record in old
-    )
+    records = load_records(path) if Path(path).exists() else []
+    old = next((record for record in records if record.key == blank.key), None)
+    if old is not None and old.n > n:
+        raise RecordError(
+            f"{path} has a record of {old.method} on {old.n:,} images, which one on {n:,} would replace: "
+            "name another file for the records, or measure all of them"
+        )
+    return old
 
 
 def _check_writable(path: Path) -> None:

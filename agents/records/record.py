@@ -147,6 +147,10 @@ class Record:
             self.seed,
         )
 
+    def trained_alike(self, budget: str, weights: str | None) -> bool:
+        """Whether it is of this training, as far as it says so: records of before have no weights."""
+        return self.budget == budget and self.weights in (None, weights)
+
     @property
     def order(self) -> tuple[Any, ...]:
         """A sort key: by data set, split, scale and protocol, then methods as in `METHODS`."""
