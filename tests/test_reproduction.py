@@ -1,5 +1,6 @@
 """The paper's tables from one command: what is missing is made, row by row, and rendered beside the paper."""
 
+import itertools
 import json
 import shlex
 from dataclasses import replace
@@ -484,8 +485,12 @@ def test_the_main_agents_are_configured_as_their_records_were(tmp_path: Path) ->
         assert Path(recipe.words(Cell(other, "lfw", scale, protocol))[1]).stem == "lfw-x8"  # type: ignore[arg-type]
     # What all agents share is overridden: then none has a configuration of its own
     cheap = Request("table1", runs=tmp_path, overrides=ROOT / "configs" / "cpu").maker.recipe
-    words = cheap.words(Cell(row, "lfw", 4, "torch7"))
+    words = cheap.words(Cell(row, "lfw", 8, "aligned"))
     assert [Path(word).stem for word in words[1:4:2]] == ["lfw-x8", "agent"]
+    # Those of one scale and protocol begin with an enhancer of their own, which their ablations may leave
+    words = cheap.words(Cell(TABLES["table3"].row("whole_image"), "lfw", 4, "torch7"))
+    given = [Path(after).stem for word, after in itertools.pairwise(words) if word == "--config"]
+    assert given == ["lfw-x8", "agent", "agent-lfw-x4-torch7", "whole_image", "whole_image"]
 
 
 def test_the_command_line_makes_a_table(

@@ -73,6 +73,12 @@ class Cell:
         return self.row.kind == "method" and not hallucinator_class(self.row.method).reads_initial
 
     @property
+    def task(self) -> str:
+        """What its run learns, in the names of files: such as ``lfw-x8``, and ``lfw-x8-torch7``."""
+        protocol = "-torch7" if self.protocol == "torch7" and not self.serves_both else ""
+        return f"{self.dataset}-x{self.scale}{protocol}"
+
+    @property
     def env_id(self) -> str:
         """The environment of its agent."""
         return f"FaceHallucination-{_IDS[self.dataset]}-x{self.scale}"
@@ -84,8 +90,7 @@ class Cell:
             runs: Where all run folders lie.
         """
         method = "" if self.row.method == "attention_fh" else f"{self.row.method}-"
-        protocol = "-torch7" if self.protocol == "torch7" and not self.serves_both else ""
-        name = f"{method}{self.dataset}-x{self.scale}{protocol}"
+        name = f"{method}{self.task}"
         return runs / f"seed-{self.seed}" / name if len(self.row.seeds) > 1 else runs / name
 
 
@@ -97,7 +102,8 @@ class Recipe:
         faces: What they learn from and are measured on.
         runs: Where all run folders lie.
         overrides: A folder of configurations: its ``agent.yaml`` is given after the configuration that all
-            agents share, its ``METHOD.yaml`` after a row's own, and one of a run folder's name, such as
+            agents share, then one for those of a scale and protocol, such as ``agent-lfw-x8-torch7.yaml``,
+            its ``METHOD.yaml`` after a row's own, and one of a run folder's name, such as
             ``srcnn-lfw-x8-torch7.yaml``, after that; None for none.
         device: Where to compute.
         progress_bar: Show them.
@@ -117,9 +123,7 @@ class Recipe:
         """The command line that trains a row, without the program."""
         agent = cell.row.kind == "agent"
         words = self._agent(cell) if agent else self._method(cell)
-        for name in dict.fromkeys((cell.row.method, cell.folder(self.runs).name)):
-            if self.overrides is not None and (own := self.overrides / f"{name}.yaml").is_file():
-                words += ["--config", _shown(own)]
+        words += self._given(*dict.fromkeys((cell.row.method, cell.folder(self.runs).name)))
         faces, prefix = self.faces, "env" if agent else "data"
         if faces.root is not None:
             words += [f"--{prefix}.root", faces.root]
@@ -133,13 +137,19 @@ class Recipe:
             words += ["--run.progress_bar", "false"]
         return [*words, "--run.seed", str(cell.seed), "--run.folder", str(cell.folder(self.runs))]
 
+    def _given(self, *names: str) -> list[str]:
+        """The options that give the overrides of these names, those that there are."""
+        if self.overrides is None:
+            return []
+        paths = [self.overrides / f"{name}.yaml" for name in names]
+        return [word for path in paths if path.is_file() for word in ("--config", _shown(path))]
+
     def _agent(self, cell: Cell) -> list[str]:
         own = CONFIGS / f"{cell.dataset}-x{cell.scale}-{cell.protocol}.yaml"
-        shared = self.overrides / "agent.yaml" if self.overrides is not None else None
-        if shared is not None and shared.is_file():
+        shared = self._given("agent", f"agent-{cell.task}")
+        if shared:
             # What all agents share is changed, so they have to share the rest
-            words = ["--config", _shown(_configuration("{}-x{}", cell.dataset, cell.scale))]
-            words += ["--config", _shown(shared)]
+            words = ["--config", _shown(_configuration("{}-x{}", cell.dataset, cell.scale)), *shared]
         elif cell.row.method == "attention_fh" and own.is_file():
             words = ["--config", _shown(own)]
         else:

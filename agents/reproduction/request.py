@@ -48,7 +48,8 @@ class Request:
         output: The folder for new records, tables and pictures; by default runs/reproduction.
         runs: The folder of the run folders; by default runs.
         overrides: A folder of configurations that change the runs: agent.yaml is given after what all agents
-            share, METHOD.yaml after a row's own, and such as METHOD-lfw-x8-torch7.yaml for one run alone.
+            share, such as agent-lfw-x8-torch7.yaml after it for those of one scale and protocol, METHOD.yaml
+            after a row's own, and such as METHOD-lfw-x8-torch7.yaml for one run alone.
         train: Train and measure what is missing; false: only show what is there, which needs no data.
         split: train, val or test.
         limit: Measure only the first faces of the split.
