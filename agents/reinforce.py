@@ -58,7 +58,8 @@ class RecurrentReinforce(CoreAlgorithm):
     Args:
         policy: ``"RecurrentPolicy"``, the only one.
         env: A FaceHallucination environment (or its id), which gives the task, the faces and the enhancer.
-        learning_rate: Of the policy's Adam.
+        learning_rate: Of the policy's Adam: a number, the two ends of a linear schedule, or a function of the
+            share of the timesteps that is left; so are `ent_coef` and `enhancer_learning_rate`.
         n_faces: Faces an iteration.
         n_rollouts: Episodes a face, K.
         rows_per_pass: Episodes that go through the network at once in an update; gradients are accumulated,
@@ -190,7 +191,7 @@ class RecurrentReinforce(CoreAlgorithm):
         imitation_floor: float = 1.0,
         oracle: OracleCriterion = "gain",
         coupling: Coupling = "alternating",
-        enhancer_learning_rate: float = 2e-4,
+        enhancer_learning_rate: Value = 2e-4,
         enhancer_betas: tuple[float, float] = (0.5, 0.999),
         enhancer_updates: int = 25,
         enhancer_batch_size: int = 32,
@@ -425,6 +426,8 @@ class RecurrentReinforce(CoreAlgorithm):
         """The enhancer's phase: updates on the patches that were just collected."""
         if self.enhancer_trainer is None:
             return
+        learning_rate = self.enhancer_schedule(self._current_progress_remaining)
+        self.enhancer_trainer.set_learning_rate(learning_rate)
         reports = self.enhancer_trainer.fit(
             self.core,
             self.buffer,
@@ -438,6 +441,7 @@ class RecurrentReinforce(CoreAlgorithm):
         self.enhancer_loss = losses.max()
         self.logger.record("enhancer/loss", float(losses.mean()))
         self.logger.record("enhancer/gradient_norm", float(reports[-1].gradient_norm))
+        self.logger.record("enhancer/learning_rate", learning_rate)
 
     def _evaluate(self, pictures: Tensor, choices: Tensor) -> tuple[Tensor, Tensor]:
         """`PolicyNetwork.evaluate` in the precision of learning, from stored pictures; float32."""
@@ -565,6 +569,7 @@ class RecurrentReinforce(CoreAlgorithm):
 
     def _setup_model(self, config: PolicyConfig | None = None, enhancer: Enhancer | None = None) -> None:
         self.ent_schedule = FloatSchedule(as_schedule(self.ent_coef))
+        self.enhancer_schedule = FloatSchedule(as_schedule(self.enhancer_learning_rate))
         self.baseline_values = torch.zeros(0)
         super()._setup_model(config, enhancer)
         if self.imitation_updates:
@@ -641,7 +646,7 @@ class RecurrentReinforce(CoreAlgorithm):
         if self.coupling != "frozen" and isinstance(enhancer, nn.Module) and enhancer is not trained:
             self.enhancer_trainer = EnhancerTrainer(
                 enhancer,
-                learning_rate=self.enhancer_learning_rate,
+                learning_rate=self.enhancer_schedule(1.0),
                 betas=self.enhancer_betas,
                 max_grad_norm=self.max_grad_norm,
                 ema=self.enhancer_ema,

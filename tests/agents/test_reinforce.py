@@ -196,6 +196,23 @@ def test_schedules_follow_the_progress_and_gradients_are_clipped() -> None:
     assert float(torch.stack(gradients).norm()) == pytest.approx(1e-4, rel=1e-3)
 
 
+def test_the_enhancers_learning_rate_falls_with_the_timesteps_left() -> None:
+    kept = Kept()
+    agent = toy_agent(enhancer_learning_rate=(1e-3, 2e-4), learning_rate=1e-4)
+    agent.set_logger(Logger(folder=None, output_formats=[kept]))
+    agent.learn(48)  # four iterations of 2 faces, 2 rollouts and 3 steps
+    assert [line["enhancer/learning_rate"] for line in kept.lines] == pytest.approx([8e-4, 6e-4, 4e-4, 2e-4])
+    assert agent.optimizer.param_groups[0]["lr"] == 1e-4
+    # The updates do follow it
+    enhancer = toy_enhancer()
+    still = toy_agent(toy_env(enhancer=enhancer), enhancer_learning_rate=lambda left: 0.0)
+    still.learn(12)
+    assert same_weights(enhancer.state_dict(), toy_enhancer().state_dict())
+    moving = toy_agent(toy_env(enhancer=enhancer))
+    moving.learn(12)
+    assert not same_weights(enhancer.state_dict(), toy_enhancer().state_dict())
+
+
 def hidden_detail(cells: list[int]) -> np.ndarray[Any, Any]:
     """A gray picture whose cells of 4x4 pixels hide a checkerboard that shrinking by 4 wipes out."""
     picture = np.full((16, 12, 3), 128, np.uint8)

@@ -303,6 +303,7 @@ def test_logs_have_what_one_looks_for(tmp_path: Path) -> None:
         "train/n_updates",
         "enhancer/loss",
         "enhancer/gradient_norm",
+        "enhancer/learning_rate",
         "imitation/loss",
     }
     assert known <= set(header.split(","))
