@@ -609,6 +609,8 @@ def test_figures_show_the_runs_that_are_there(tiny: dict[str, Any]) -> None:
     assert width(pictures[0]) == two
     pictures, missing = draw_figure(FigureRequest("figure5", **tiny, **some))
     assert [path.name[-10:] for path in pictures] == ["face-0.png", "face-2.png"]
+    with pytest.raises(ValueError, match="device is 'meta'"):  # the device is that of the request
+        draw_figure(FigureRequest("figure5", **(tiny | {"device": "meta"}), **some, train=False))
     pictures, missing = draw_figure(FigureRequest("figure3", **tiny, **some, rows=rows, train=False))
     assert [cell.row.method for cell in missing] == ["srcnn"]
     assert width(pictures[0]) > two

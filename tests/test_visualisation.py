@@ -378,14 +378,17 @@ def test_the_command_watches_a_scripted_agent(tmp_path, monkeypatch, capsys):
     make_enhancer("tiny", shape=(3, 32, 32), patch_size=(12, 9)).save(tmp_path / "enhancer.safetensors")
     done = command(
         monkeypatch,
-        *("--agent", "greedy_oracle", "--env-id", ID, "--enhancer", tmp_path, "--faces", "[4]"),
+        *("--agent", "greedy_oracle", "--env-id", ID, "--enhancer", tmp_path, "--faces", 4, 2),
         *("--env", json.dumps(TASK), "--summary-faces", 2, "--output", tmp_path / "out"),
         *("--progress-bar", "false"),
     )
     printed = capsys.readouterr()
     assert done == 0, printed.err
-    check_page(tmp_path / "out", 1, 3, heat=False)
-    assert "face 4: " in printed.out
+    check_page(tmp_path / "out", 2, 3, heat=False)
+    assert [line.split(":")[0] for line in printed.out.splitlines() if line.startswith("face ")] == [
+        "face 4",
+        "face 2",
+    ]
     assert str(tmp_path / "out" / "index.html") in printed.out
 
 
