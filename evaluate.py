@@ -11,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import torch
 from jsonargparse import auto_cli
 
 from agents.distributed import end, join, leave
@@ -364,6 +365,8 @@ def _written_out(words: list[str]) -> list[str]:
 
 def main() -> int:
     """Run the sub-command that was asked for."""
+    # Convolutions would round to TF32 on CUDA devices; what a record calls float32 shall be that
+    torch.backends.cudnn.allow_tf32 = False
     try:
         makers = {"table1": table1, "table2": table2, "table3": table3, "table4": table4}
         makers |= {"figure3": figure3, "figure5": figure5}

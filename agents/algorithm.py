@@ -140,7 +140,12 @@ class CoreAlgorithm(BaseAlgorithm):
         fitting = policy_config(tasks[0], self.policy_kwargs)
         if fitting != self.policy.config:
             raise ValueError(f"the policy is {self.policy.config}, but the environment needs {fitting}")
-        self._choose_device(tasks)
+        if (device := self._choose_device(tasks)).type != torch.device(self.device).type:
+            raise ValueError(
+                f"the agent learns on {self.device}, but the environment computes on {device}: load it with "
+                "the environment, load(path, env=env), or make the environment with "
+                f"gym.make(..., device={str(self.device)!r})"
+            )
         self._attach(tasks)
         # The agent reads the core, so neither the number of environments nor what they show matters
         self.n_envs, self.observation_space = wrapped.num_envs, wrapped.observation_space

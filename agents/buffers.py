@@ -96,7 +96,8 @@ class EpisodeBuffer:
         """
         order = torch.randperm(self.horizon * self.rows * ranks.size, generator=generator)
         for batch in torch.split(order, batch_size):
-            chosen = ranks.own_of(batch, self.horizon * self.rows).to(self.locations.device)
+            chosen = ranks.own_of(batch, self.horizon * self.rows)
+            chosen = chosen.to(self.locations.device, non_blocking=True)
             # Numbered row by row, so that a process has one piece of the numbers as it has of the rows
             row = torch.div(chosen, self.horizon, rounding_mode="floor")
             step = torch.remainder(chosen, self.horizon)

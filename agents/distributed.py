@@ -150,23 +150,33 @@ ALONE = Ranks()
 def join() -> Ranks:
     """Join the processes that ``torchrun`` started; alone where there are none.
 
-    Accelerators talk by their own backend (NCCL on CUDA) and each process takes the one of its local rank;
-    CPUs, and what is counted on the CPU beside an accelerator, talk by Gloo.
+    Accelerators talk by their own backend (NCCL on CUDA) and each process takes the one of its local rank, if
+    there is one for each; CPUs, and what is counted on the CPU beside an accelerator, talk by Gloo.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return ALONE
     if not dist.is_initialized():
-        if torch.accelerator.is_available():
+        own = _own_accelerators()
+        if own:
             torch.accelerator.set_device_index(int(os.environ.get("LOCAL_RANK", "0")))
-        dist.init_process_group(_backends())
+        dist.init_process_group(_backends(own))
     return Ranks(dist.get_rank(), dist.get_world_size())
 
 
-def _backends() -> str:
+def _own_accelerators() -> bool:
+    """Whether every process of this machine can have an accelerator of its own.
+
+    Where they are more than the accelerators they compute on CPUs, or share one, of which NCCL wants no part.
+    """
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return torch.accelerator.is_available() and processes <= torch.accelerator.device_count()
+
+
+def _backends(own: bool) -> str:
     """How the processes talk about tensors of each kind of device: left to itself PyTorch leaves CPUs out."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None:
+    if accelerator is None or not own:
         return "gloo"
     return f"cpu:gloo,{accelerator.type}:{dist.get_default_backend_for_device(accelerator)}"
 

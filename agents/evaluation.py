@@ -224,7 +224,7 @@ def _measure_answers(
         started = time.perf_counter()
         pictures, further = run(faces, indices[0])
         if pictures.device.type != "cpu":
-            torch.accelerator.synchronize()
+            torch.accelerator.synchronize(pictures.device)
         seconds += time.perf_counter() - started
         values = measure(pictures, faces.to(pictures.device))
         result.add(

@@ -49,14 +49,15 @@ class PlanTeacher:
     """
 
     def __init__(self, places: Sequence[int]) -> None:
-        self.places = list(places)
+        self.places = torch.tensor(list(places))
 
     def begin(self, core: HallucinationCore) -> None:
-        """Nothing to remember."""
+        """Have the plan where the episodes are."""
+        self.places = self.places.to(core.device)
 
     def advise(self, core: HallucinationCore, config: PolicyConfig, forbidden: Tensor | None) -> Tensor:
         """See `Teacher`; nearly all of the probability on one place."""
-        plan = torch.tensor(self.places, device=core.device)
+        plan = self.places
         allowed = torch.ones(core.rows, config.places, device=core.device)
         if forbidden is None:
             place = plan[core.t % len(plan)].expand(core.rows)

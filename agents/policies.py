@@ -269,7 +269,11 @@ class PolicyNetwork(nn.Module, ABC):
 
 @contextmanager
 def mode(network: nn.Module, *, training: bool) -> Iterator[None]:
-    """Use a network in one of its two modes, which differ where there is batch normalisation."""
+    """Use a network in one of its two modes.
+
+    They differ where there is batch normalisation, and cuDNN follows gradients through an LSTM only in the
+    one for training.
+    """
     before = network.training
     network.train(training)
     try:
@@ -474,7 +478,7 @@ class RecurrentPolicyNetwork(PolicyNetwork):
         history = visits if self.config.history == "visits" else self._coordinates(last)
         history_features = F.relu(self.history_layer(history))
         memory_in = memory if memory is not None else self.initial_state(rows)[:2]
-        hidden, memory_out = self.lstm(torch.cat((picture_features, history_features), dim=2), memory_in)
+        hidden, memory_out = self._remember(torch.cat((picture_features, history_features), dim=2), memory_in)
         values = self.value_layer(hidden.detach()).squeeze(2)
         logits = self.head(hidden.flatten(0, 1), pictures.flatten(0, 1), visits.flatten(0, 1))
         logits = logits.view(steps, rows, -1)
@@ -482,6 +486,21 @@ class RecurrentPolicyNetwork(PolicyNetwork):
         if forbidden is not None:
             logits = logits - _FORBIDDEN * forbidden
         return logits, values, memory_out
+
+    def _remember(
+        self, features: Tensor, memory: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The LSTM over all steps.
+
+        On a CUDA device in float32: autocast would run it in float16, whatever was asked for, and float16
+        rounds the small gradients of a mean over all steps and episodes to nothing.
+        """
+        if not features.is_cuda:
+            hidden, memory = self.lstm(features, memory)
+            return hidden, memory
+        with torch.autocast("cuda", enabled=False):
+            hidden, memory = self.lstm(features.float(), memory)
+        return hidden, memory
 
     def _coordinates(self, place: Tensor) -> Tensor:
         """Row and column of places in [-1, 1], (..., 2); the middle of the picture before the first step."""

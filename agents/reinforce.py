@@ -533,11 +533,12 @@ class RecurrentReinforce(CoreAlgorithm):
         for _ in range(self.imitation_epochs):
             order = torch.randperm(self.imitation_faces, generator=self.order_generator)
             for batch in torch.split(order, self.imitation_rows):
-                rows = self.ranks.own_of(batch, own).to(self.device)
+                rows = self.ranks.own_of(batch, own).to(self.device, non_blocking=True)
                 self.optimizer.zero_grad(set_to_none=True)
                 loss = torch.zeros((), device=self.device)
                 if len(rows):
-                    logits, _ = self._evaluate(buffer.pictures[:, rows], places[:, rows])
+                    with mode(self.policy, training=True):
+                        logits, _ = self._evaluate(buffer.pictures[:, rows], places[:, rows])
                     loss = imitation_loss(logits, targets[:, rows]) * (len(rows) / len(batch))
                     loss.backward()  # type: ignore[no-untyped-call]
                 self._step()

@@ -40,7 +40,7 @@ class RandomPatch:
     def select(self, core: HallucinationCore) -> Tensor:
         """Draw one location a row."""
         draws = self.ranks.randint(core.geometry.locations, core.rows, self.generator)
-        return draws.to(core.device)
+        return draws.to(core.device, non_blocking=True)
 
 
 def covering_locations(core: HallucinationCore) -> Tensor:

@@ -23,6 +23,7 @@ METHODS = ("bicubic", "mzq", "srcnn", "vdsr", "cnn16", "gln", "bccnn", "attentio
 
 
 def main() -> None:
+    torch.backends.cudnn.allow_tf32 = False  # as evaluate.py does, or float32 would be TF32 on CUDA devices
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--scale", type=int, default=8)

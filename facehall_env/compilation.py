@@ -7,6 +7,8 @@ or a learner that takes the enhancer's place for a while share what was compiled
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import Final, Literal
 
 import torch
@@ -17,6 +19,7 @@ from facehall_env.enhancer import Enhancer, EnhancerInput
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 _WITH_GRAPHS: Final = ("reduce-overhead", "max-autotune")
+_C_COMPILERS: Final = ("gcc", "clang")
 
 
 def _enhance(enhancer: Enhancer, inputs: EnhancerInput) -> Tensor:
@@ -41,13 +44,12 @@ class CompiledEnhancement:
             there before.
 
     Raises:
-        ValueError: If there is no such mode, or torch finds no compiler.
+        ValueError: If there is no such mode, or no compiler that torch needs.
     """
 
     def __init__(self, mode: CompileMode, device: torch.device) -> None:
         one_of("compile", mode, CompileMode)
-        if device.type == "cpu":  # for accelerators torch brings its compiler along
-            _require_compiler(mode)
+        _require_compiler(mode, device)
         self._mode, self._device = mode, device
         self.replays_graphs = device.type == "cuda" and mode in _WITH_GRAPHS
         self._run = torch.compile(_enhance, mode=mode)
@@ -64,12 +66,21 @@ class CompiledEnhancement:
         return enhanced.clone() if self.replays_graphs else enhanced
 
 
-def _require_compiler(mode: CompileMode) -> None:
-    """Refuse to compile for a CPU where that could only fail, in the middle of the first step.
+def _require_compiler(mode: CompileMode, device: torch.device) -> None:
+    """Refuse to compile where that could only fail, in the middle of the first step.
 
     Raises:
-        ValueError: If torch finds no C++ compiler.
+        ValueError: If torch finds no C++ compiler for a CPU, or no C compiler for a CUDA device, where Triton
+            builds what launches its kernels.
     """
+    if device.type == "cuda" and not (os.environ.get("CC") or any(map(shutil.which, _C_COMPILERS))):
+        raise ValueError(
+            f"compile is {mode!r}, but there is no C compiler here, which Triton needs for {device}: install "
+            f"{' or '.join(_C_COMPILERS)}, or name one in the environment variable CC; or leave compile out "
+            "(None)"
+        )
+    if device.type != "cpu":
+        return
     try:
         from torch._inductor.cpp_builder import get_cpp_compiler  # loads much: only where it is used
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from facehall_env.arguments import one_of, size_of_patch, truth, whole
 from facehall_env.compilation import CompiledEnhancement, CompileMode
 from facehall_env.enhancer import Enhancer, EnhancerConfig, EnhancerInput, IdentityEnhancer
+from facehall_env.messages import say
 from facehall_env.patches import PATCH_SIZE, Boundary, PatchGeometry
 from facehall_env.resample import ProtocolName, Resampler
 
@@ -125,6 +126,11 @@ class HallucinationCore:
         self.reward, self.coverage_weight, self.precision = reward, coverage_weight, precision
         self.consistent = consistent
         self.device = torch.device(device)
+        if precision == "bfloat16" and self.device.type == "cuda" and not _computes_bfloat16():
+            say(
+                f"{self.device} only imitates bfloat16, which is many times slower than float32 there: leave "
+                'precision at "float32"'
+            )
         self.compile, self.channels_last = compile, channels_last
         self._compiled = None if compile is None else CompiledEnhancement(compile, self.device)
         self.geometry = PatchGeometry(height, width, self.patch_size, boundary, self.device)
@@ -170,11 +176,22 @@ class HallucinationCore:
                 f"{self.scale}"
             )
         if isinstance(enhancer, nn.Module):
+            self._refuse_to_take_away(enhancer)
             enhancer = cast(Enhancer, enhancer.to(self.device))
             if self.channels_last:  # convolutions pass the layout on from their weights to what they make
                 cast(Any, enhancer).to(memory_format=torch.channels_last)
         self.enhancer = enhancer
         self._prior_canvas: Tensor | None = None
+
+    def _refuse_to_take_away(self, enhancer: nn.Module) -> None:
+        """Moving a network moves it for everyone who has it, and its optimiser stays behind."""
+        placed = next((tensor.device for tensor in enhancer.parameters()), self.device)
+        if placed.type not in ("cpu", self.device.type):
+            raise ValueError(
+                f"the enhancer is on {placed}, but this environment computes on {self.device}: make it with "
+                f"gym.make(..., device={str(placed)!r}), or give it a copy, "
+                f"copy.deepcopy(enhancer).to({str(self.device)!r})"
+            )
 
     def replica(self, **changes: Any) -> HallucinationCore:
         """Another core with the same settings and the same enhancer, for episodes beside these.
@@ -553,12 +570,18 @@ class HallucinationCore:
         return picture + F.interpolate(wrong, scale_factor=self.scale, mode="nearest")
 
     def _show(self, window: Tensor, levels: Tensor) -> None:
-        """Lay patches, uint8, (N, h, w, C), into the shown pictures, line by line: a copy of whole lines."""
+        """Lay patches, uint8, (N, h, w, C), into the shown pictures."""
         assert self._shown is not None
         rows, columns = self.patch_size
         channels = self.shape[0]
-        lines = self._shown.flatten(2).unfold(1, rows, 1).unfold(2, columns * channels, channels)
         row = torch.arange(self.rows, device=self.device)
+        if not self.geometry.on_host:
+            line = window[:, :1] + torch.arange(rows, device=self.device)
+            column = window[:, 1:] + torch.arange(columns, device=self.device)
+            self._shown[row[:, None, None], line[:, :, None], column[:, None, :]] = levels
+            return
+        # A copy of whole lines
+        lines = self._shown.flatten(2).unfold(1, rows, 1).unfold(2, columns * channels, channels)
         lines[row, window[:, 0], window[:, 1]] = levels.flatten(2)
 
     def _reward(self, before: Tensor | None) -> Tensor:
@@ -585,6 +608,10 @@ class HallucinationCore:
         if self._high_resolution is not None:
             pictures["high_resolution"] = self._high_resolution.permute(0, 2, 3, 1).contiguous()
         return pictures
+
+
+def _computes_bfloat16() -> bool:
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -232,8 +232,8 @@ class PatchGeometry:
             for target, source in zip(self._views(canvas, window), _array(values), strict=True):
                 target[...] = source
             return
-        row = torch.arange(len(window), device=window.device)
-        self._patches_of(canvas)[row, :, window[:, 0], window[:, 1]] = values
+        # Not through a view of overlapping patches, which deterministic algorithms would copy as a whole
+        canvas.scatter_(2, self._index(canvas, window), values.flatten(2))
 
     def _views(self, canvas: Tensor, window: Tensor) -> Iterator[NDArray[Any]]:
         """The patch of each row as a view of the host's memory.

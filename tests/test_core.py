@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -459,10 +460,15 @@ def test_wrong_pictures_are_refused_and_change_nothing(pictures):
         (make_enhancer("tiny", shape=(3, 32, 16), patch_size=(8, 6)), ValueError, "was made for pictures"),
         (make_enhancer("tiny", shape=(1, 24, 16), patch_size=(8, 6)), ValueError, "was made for pictures"),
         (make_enhancer("tiny", shape=(3, 24, 16), patch_size=(8, 8)), ValueError, r"patches \(8, 8\)"),
+        (
+            make_enhancer("tiny", shape=(3, 24, 16), patch_size=(8, 6)).to("meta"),
+            ValueError,
+            "is on meta, but",
+        ),
         (torch.nn.Identity(), TypeError, "needs_initial_patch"),
         ("tiny", TypeError, "str is no enhancer"),
     ],
-    ids=["height", "channels", "patch", "module", "word"],
+    ids=["height", "channels", "patch", "device", "module", "word"],
 )
 def test_an_enhancer_that_does_not_fit_is_refused_and_the_old_one_stays(enhancer, error, message):
     core = HallucinationCore(**SMALL, enhancer=Affine())
@@ -507,6 +513,14 @@ def test_an_enhancer_that_changes_the_shape_of_patches_is_refused_in_the_step():
 def test_impossible_settings_are_refused_by_name(changes, message):
     with pytest.raises(ValueError, match=message):
         HallucinationCore(**SMALL | changes)
+
+
+def test_bfloat16_that_a_gpu_only_imitates_is_said(caplog, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    refused = pytest.raises((RuntimeError, AssertionError))  # as there is no GPU, which is found out later
+    with nullcontext() if torch.cuda.is_available() else refused, caplog.at_level("INFO"):
+        HallucinationCore(**SMALL, precision="bfloat16", device="cuda")
+    assert "cuda only imitates bfloat16" in caplog.text
 
 
 # --- enhancers and copies ------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def timed(
         start = time.perf_counter()
         method.hallucinate(low)
         if low.device.type != "cpu":
-            torch.accelerator.synchronize()
+            torch.accelerator.synchronize(low.device)
         now = time.perf_counter()
         if call >= warmup:
             seconds.append(now - start)

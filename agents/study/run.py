@@ -197,8 +197,8 @@ class _Recorder:
         self._started = time.perf_counter()
 
     def stop(self) -> None:
-        if self.world.core.device.type != "cpu":
-            torch.accelerator.synchronize()
+        if (device := self.world.core.device).type != "cpu":
+            torch.accelerator.synchronize(device)
         self.seconds += time.perf_counter() - self._started
 
     def between(self) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 import evaluate
 from agents.callbacks import Validation
-from agents.distributed import ALONE, Ranks, _backends, join
+from agents.distributed import ALONE, Ranks, _backends, _own_accelerators, join
 from agents.faces import FaceBatches
 from agents.records import load_images, load_records
 from agents.reinforce import RecurrentReinforce
@@ -105,7 +105,21 @@ def test_one_process_has_nobody_to_wait_for() -> None:
 def test_processes_talk_about_tensors_of_every_kind_of_device(monkeypatch: pytest.MonkeyPatch) -> None:
     for accelerator, backends in ((None, "gloo"), (torch.device("cuda"), "cpu:gloo,cuda:nccl")):
         monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *_, a=accelerator, **__: a)
-        assert _backends() == backends
+        assert _backends(own=True) == backends
+        assert _backends(own=False) == "gloo"
+
+
+def test_an_accelerator_is_taken_where_there_is_one_for_every_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    for processes, own in (("1", True), ("2", True), ("3", False)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        assert _own_accelerators() == own
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert not _own_accelerators()
 
 
 ABORTED = "terminate called without an active exception"

@@ -20,6 +20,7 @@ from agents.faces import FaceBatches, face_batch
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import walk
 from agents.scripted import RandomPatch
+from facehall_env.compilation import CompiledEnhancement
 from facehall_env.core import HallucinationCore
 from facehall_env.enhancer import IdentityEnhancer
 
@@ -135,6 +136,15 @@ def test_what_cannot_be_compiled_is_refused_before_anything_is_made() -> None:
         pytest.raises(ValueError, match=r"no C\+\+ compiler here.*CXX"),
     ):
         core(compile="default")
+
+
+def test_triton_needs_a_c_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(ValueError, match=r"no C compiler here, which Triton needs for cuda.*CC"):
+        CompiledEnhancement("default", torch.device("cuda"))
+    monkeypatch.setenv("CC", "some-compiler")
+    assert CompiledEnhancement("reduce-overhead", torch.device("cuda")).replays_graphs
 
 
 @needs_cuda

@@ -213,6 +213,41 @@ def test_the_enhancers_learning_rate_falls_with_the_timesteps_left() -> None:
     assert not same_weights(enhancer.state_dict(), toy_enhancer().state_dict())
 
 
+def test_gradients_pass_the_lstm_in_the_mode_that_cudnn_asks_for() -> None:
+    agent = toy_agent(imitation_updates=2)
+    modes: list[bool] = []
+
+    def note(lstm: torch.nn.Module, *_: object) -> None:
+        if torch.is_grad_enabled():
+            modes.append(lstm.training)
+
+    agent.policy.lstm.register_forward_hook(note)
+    agent.imitate()
+    warm_start = len(modes)
+    agent.learn(12)
+    assert 0 < warm_start < len(modes)
+    assert all(modes)
+    assert not agent.policy.training
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_agent_learns_on_cuda(precision: str) -> None:
+    agent = toy_agent(toy_env(device="cuda"), imitation_updates=2, policy_precision=precision)
+    before = {name: value.clone() for name, value in agent.policy.state_dict().items()}
+    found: list[torch.dtype] = []
+    agent.policy.lstm.register_forward_hook(lambda _, __, made: found.append(made[0].dtype))
+    agent.learn(24)
+    assert set(found) == {torch.float32}
+    after = agent.policy.state_dict()
+    assert all(bool(value.isfinite().all()) and value.is_cuda for value in after.values())
+    assert not same_weights(before, after)
+    assert not same_weights(
+        {name: value.cpu() for name, value in agent.enhancer.state_dict().items()},
+        toy_enhancer().state_dict(),
+    )
+
+
 def hidden_detail(cells: list[int]) -> np.ndarray[Any, Any]:
     """A gray picture whose cells of 4x4 pixels hide a checkerboard that shrinking by 4 wipes out."""
     picture = np.full((16, 12, 3), 128, np.uint8)

@@ -266,6 +266,10 @@ def test_an_environment_that_does_not_fit_changes_nothing() -> None:
             agent.set_env(env)
         assert (agent.get_env(), agent.task, agent.core) == before
     agent.learn(STEPS)
+    agent.device = torch.device("cuda")  # as if it had been loaded there, without an environment
+    with pytest.raises(ValueError, match="learns on cuda, but the environment computes on cpu: load it with"):
+        agent.set_env(toy_env())
+    assert (agent.get_env(), agent.task, agent.core) == before
 
 
 def test_foreign_environments_and_none_are_refused(tmp_path: Path) -> None:
