@@ -73,6 +73,9 @@ class FaceHallucinationVectorEnv(VectorEnv[Any, Any, Any]):
     step neither copies to the host nor waits for the device; so the values of actions on an accelerator
     are not checked, and must be legal.
 
+    Gymnasium's own processes, ``vectorization_mode="async"``, step single environments instead; with
+    ``device="cuda"`` they need ``vector_kwargs={"context": "spawn"}``, as CUDA cannot be forked.
+
     ## Info
 
     The keys of the single environment, each an array of shape (N,) beside a mask ``_key`` that says which
