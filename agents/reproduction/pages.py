@@ -19,7 +19,10 @@ from agents.reproduction.rendering import missing_commands, render
 from agents.reproduction.request import Request
 
 KIND: Final = "reproduction"
-_OPTIONS: Final = ("records", "dataset", "scales", "protocols", "rows", "split")
+_LISTS: Final = ("records", "scales", "protocols", "rows")
+_WORDS: Final = ("dataset", "split")
+_FOLDERS: Final = ("overrides", "runs")  # of the commands that make what is missing
+_OPTIONS: Final = (*_LISTS, *_WORDS, *_FOLDERS)
 
 
 def render_page(page: Path, root: Path = Path(), *, check: bool = False) -> bool:
@@ -58,7 +61,7 @@ def block(words: list[str], root: Path = Path()) -> str:
         if not equals or name not in _OPTIONS:
             raise RecordError(f"{word!r} is none of {', '.join(f'{name}=...' for name in _OPTIONS)}")
         values = tuple(int(part) if part.isdecimal() else part for part in value.split(","))
-        options[name] = value if name in ("dataset", "split") else values
+        options[name] = values if name in _LISTS else value if name in _WORDS else Path(value)
     places = [root / str(place) for place in options.get("records", ())]
     if table == "table4":
         request = LatencyRequest(**options)
