@@ -643,7 +643,21 @@ def test_pages_are_rendered_from_records_alone(tmp_path: Path, capsys: pytest.Ca
     assert "| x8 | SRCNN | 0.020 |" in text
     page.write_text("<!-- reproduction: table1 row=srcnn -->\n<!-- /reproduction -->\n")
     assert render_pages(words) == 2
-    assert "'row=srcnn' is none of records=..., dataset=..." in capsys.readouterr().err
+    assert "'row=srcnn' is none of records=..., scales=..." in capsys.readouterr().err
+
+
+def test_a_page_says_how_its_missing_rows_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "one.json", a_record())
+    (tmp_path / "cheap").mkdir()
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "page.md"
+    mark = "table1 records=one.json rows=srcnn,mzq scales=8 protocols=torch7 overrides=cheap runs=runs/cheap"
+    page.write_text(f"<!-- reproduction: {mark} -->\n<!-- /reproduction -->\n")
+    assert render_pages([str(page)]) == 0
+    assert (
+        "--rows mzq --scales 8 --protocols torch7 --records one.json --runs runs/cheap --overrides cheap`"
+        in (page.read_text())
+    )
 
 
 def test_our_own_pages_are_what_the_records_render_to() -> None:
