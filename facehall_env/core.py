@@ -611,7 +611,7 @@ class HallucinationCore:
 
 
 def _computes_bfloat16() -> bool:
-    return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
