@@ -140,7 +140,7 @@ class CoreAlgorithm(BaseAlgorithm):
         fitting = policy_config(tasks[0], self.policy_kwargs)
         if fitting != self.policy.config:
             raise ValueError(f"the policy is {self.policy.config}, but the environment needs {fitting}")
-        if (device := self._choose_device(tasks)).type != torch.device(self.device).type:
+        if (device := tasks[0].core.device).type != torch.device(self.device).type:
             raise ValueError(
                 f"the agent learns on {self.device}, but the environment computes on {device}: load it with "
                 "the environment, load(path, env=env), or make the environment with "
@@ -360,9 +360,3 @@ def as_schedule(value: Value) -> float | Schedule:
         start, end = value
         return LinearSchedule(start, end, 1.0)
     return value
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Use this learning rate from the next update on."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate

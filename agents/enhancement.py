@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Literal, NamedTuple, cast
 
 import torch
+from stable_baselines3.common.utils import update_learning_rate
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -238,8 +239,7 @@ class EnhancerTrainer:
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Use this learning rate from the next update on."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        update_learning_rate(self.optimizer, learning_rate)
 
     def state_dict(self) -> dict[str, Any]:
         """The optimiser's state."""

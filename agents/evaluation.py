@@ -26,7 +26,7 @@ from agents.rollout import PolicyAgent, Recorder, distinct_places, walk
 from agents.runs import BUDGET
 from agents.scripted import CoreAgent, GreedyOracle, RandomPatch, RasterScan
 from facehall_env.arguments import whole
-from facehall_env.core import HallucinationCore, to_uint8, to_unit
+from facehall_env.core import HallucinationCore, to_uint8, to_unit, wait_for
 from facehall_env.datasets import FaceDataset
 from facehall_env.metrics import measure
 
@@ -223,8 +223,7 @@ def _measure_answers(
         faces = face_batch(dataset, indices)
         started = time.perf_counter()
         pictures, further = run(faces, indices[0])
-        if pictures.device.type != "cpu":
-            torch.accelerator.synchronize(pictures.device)
+        wait_for(pictures.device)
         seconds += time.perf_counter() - started
         values = measure(pictures, faces.to(pictures.device))
         result.add(

@@ -49,7 +49,7 @@ class PlanTeacher:
     """
 
     def __init__(self, places: Sequence[int]) -> None:
-        self.places = torch.tensor(list(places))
+        self.places = torch.tensor(places)
 
     def begin(self, core: HallucinationCore) -> None:
         """Have the plan where the episodes are."""
@@ -57,13 +57,12 @@ class PlanTeacher:
 
     def advise(self, core: HallucinationCore, config: PolicyConfig, forbidden: Tensor | None) -> Tensor:
         """See `Teacher`; nearly all of the probability on one place."""
-        plan = self.places
         allowed = torch.ones(core.rows, config.places, device=core.device)
         if forbidden is None:
-            place = plan[core.t % len(plan)].expand(core.rows)
+            place = self.places[core.t % len(self.places)].expand(core.rows)
         else:
             allowed = allowed.masked_fill(forbidden, 0.0)
-            place = plan[allowed[:, plan].argmax(dim=1)]
+            place = self.places[allowed[:, self.places].argmax(dim=1)]
         target = _DOUBT * allowed / allowed.sum(dim=1, keepdim=True)
         sure = allowed.gather(1, place[:, None])  # 0 where the whole plan is forbidden
         target.scatter_add_(1, place[:, None], (1.0 - _DOUBT) * sure)

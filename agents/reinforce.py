@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
-from stable_baselines3.common.utils import FloatSchedule
+from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
 from torch import Tensor, nn
 
 from agents.advantages import Baseline, batch_mean, leave_one_out, unit_of
-from agents.algorithm import CoreAlgorithm, Value, as_schedule, set_learning_rate
+from agents.algorithm import CoreAlgorithm, Value, as_schedule
 from agents.buffers import EpisodeBuffer
 from agents.distributed import ALONE, Ranks
 from agents.enhancement import Coupling, EnhancerTrainer, check_ema
@@ -390,7 +390,7 @@ class RecurrentReinforce(CoreAlgorithm):
         its standard deviation. The baseline ``value`` takes what its head v says of the state off as well,
         and adds ``vf_coef (A_t - v(s_t))^2``, whose gradient stops at the head.
         """
-        set_learning_rate(self.optimizer, self.lr_schedule(self._current_progress_remaining))
+        update_learning_rate(self.optimizer, self.lr_schedule(self._current_progress_remaining))
         ent_coef = self.ent_schedule(self._current_progress_remaining)
         returns, choices = self.buffer.returns(), self.choices
         advantages = returns - self._baseline(returns)
@@ -528,7 +528,7 @@ class RecurrentReinforce(CoreAlgorithm):
         buffer = EpisodeBuffer(self.core.horizon, own, self.core.shape, self.device)
         walk(self.core, demonstration, self._take(self.imitation_batches), buffer=buffer)
         places, targets = torch.stack(demonstration.places), torch.stack(demonstration.targets)
-        set_learning_rate(self.optimizer, self.imitation_learning_rate)
+        update_learning_rate(self.optimizer, self.imitation_learning_rate)
         losses = []
         for _ in range(self.imitation_epochs):
             order = torch.randperm(self.imitation_faces, generator=self.order_generator)

@@ -37,7 +37,7 @@ from agents.reinforce import RecurrentReinforce
 from agents.rollout import walk
 from agents.scripted import RandomPatch
 from benchmarks.common import interleave, ratio, write
-from facehall_env.core import HallucinationCore, Precision
+from facehall_env.core import HallucinationCore, Precision, wait_for
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.enhancer import PRESETS, LocalEnhancementNetwork, make_enhancer
 
@@ -89,7 +89,7 @@ class Variant:
     def rollout(self) -> None:
         """One batch of episodes, at random places."""
         walk(self.core, RandomPatch(), self.faces)
-        wait(self.core.device)
+        wait_for(self.core.device)
 
     def update(self) -> None:
         """The enhancer's phase of an iteration."""
@@ -100,7 +100,7 @@ class Variant:
             batch_size=len(self.faces),
             generator=torch.Generator().manual_seed(0),
         )
-        wait(self.core.device)
+        wait_for(self.core.device)
 
 
 def lively(preset: str) -> LocalEnhancementNetwork:
@@ -172,7 +172,7 @@ def compare_prefetch(
         def play() -> None:
             for _ in range(options.horizon):
                 learning.update()
-            wait(core.device)
+            wait_for(core.device)
 
         return play
 
@@ -219,11 +219,11 @@ def measure_epochs(names: Iterable[str], options: argparse.Namespace) -> dict[st
         for _ in range(3):
             iteration()
         iterations = max(1, options.episodes // agent.buffer.rows)
-        wait(agent.device)
+        wait_for(agent.device)
         start = time.perf_counter()
         for _ in range(iterations):
             iteration()
-        wait(agent.device)
+        wait_for(agent.device)
         share = iterations * agent.buffer.rows / options.episodes
         found[name] = {"seconds": round((time.perf_counter() - start) / share, 2)}
         print("epoch", name, found[name], flush=True)
@@ -254,12 +254,6 @@ def measure_answers(
             }
             print("answers", precision, name, found[precision][name], flush=True)
     return found
-
-
-def wait(device: torch.device) -> None:
-    """Let the device finish."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from benchmarks.common import interleave, ratio, write
+from facehall_env.core import wait_for
 from facehall_env.enhancer import EnhancerInput
 from facehall_env.sb3 import FaceHallucinationVecEnv
 from facehall_env.vector import FaceHallucinationVectorEnv
@@ -65,7 +66,7 @@ def vector_episode(env: FaceHallucinationVectorEnv) -> Callable[[], None]:
     def play() -> None:
         for action in actions:
             env.step(action)
-        wait(env.core.device)
+        wait_for(env.core.device)
 
     return play
 
@@ -97,15 +98,9 @@ def forward_passes(env: FaceHallucinationVectorEnv) -> Callable[[], None]:
     def play() -> None:
         for inputs in seen:
             core.enhance(inputs)
-        wait(core.device)
+        wait_for(core.device)
 
     return play
-
-
-def wait(device: torch.device) -> None:
-    """Let the device finish."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
 
 
 def compare_forward(rows: int, rounds: int, preset: str, precision: str, device: str) -> None:

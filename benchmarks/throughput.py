@@ -20,6 +20,7 @@ import facehall_env  # noqa: F401 (registers the ids)
 from agents.enhancement import patch_error
 from agents.reinforce import RecurrentReinforce
 from benchmarks.common import interleave, ratio, write
+from facehall_env.core import wait_for
 from facehall_env.enhancer import PRESETS, EnhancerInput, make_enhancer
 
 
@@ -80,24 +81,24 @@ def main() -> None:
     def bare_forward() -> None:
         for inputs in seen:
             core.enhance(inputs)
-        _wait(agent.device)
+        wait_for(agent.device)
 
     def bare_training() -> None:
         for inputs, target, inside in batches:
             patch_error(core.enhance(inputs), target, inside).backward()  # type: ignore[no-untyped-call]
-        _wait(agent.device)
+        wait_for(agent.device)
 
     def rollout() -> None:
         agent.collect_rollouts(callback)
-        _wait(agent.device)
+        wait_for(agent.device)
 
     def policy() -> None:
         agent.train()
-        _wait(agent.device)
+        wait_for(agent.device)
 
     def enhancer() -> None:
         agent.train_enhancer()
-        _wait(agent.device)
+        wait_for(agent.device)
 
     phases = {"rollout": rollout, "policy": policy, "enhancer": enhancer}
     bare = {"bare_forward": bare_forward, "bare_training": bare_training}
@@ -125,11 +126,6 @@ def main() -> None:
         },
         device=options.device,
     )
-
-
-def _wait(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,12 @@ class HallucinationCore:
         self.reward, self.coverage_weight, self.precision = reward, coverage_weight, precision
         self.consistent = consistent
         self.device = torch.device(device)
-        if precision == "bfloat16" and self.device.type == "cuda" and not _computes_bfloat16():
+        on_cuda = self.device.type == "cuda"
+        if (
+            precision == "bfloat16"
+            and on_cuda
+            and not torch.cuda.is_bf16_supported(including_emulation=False)
+        ):
             say(
                 f"{self.device} only imitates bfloat16, which is many times slower than float32 there: leave "
                 'precision at "float32"'
@@ -576,8 +581,7 @@ class HallucinationCore:
         channels = self.shape[0]
         row = torch.arange(self.rows, device=self.device)
         if not self.geometry.on_host:
-            line = window[:, :1] + torch.arange(rows, device=self.device)
-            column = window[:, 1:] + torch.arange(columns, device=self.device)
+            line, column = self.geometry.pixels(window)
             self._shown[row[:, None, None], line[:, :, None], column[:, None, :]] = levels
             return
         # A copy of whole lines
@@ -610,13 +614,15 @@ class HallucinationCore:
         return pictures
 
 
-def _computes_bfloat16() -> bool:
-    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-
-
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """A block in which a device computes in this precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def wait_for(device: torch.device) -> None:
+    """Let a device finish what it was given, before a clock is read."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def _squared_error(picture: Tensor, target: Tensor) -> Tensor:

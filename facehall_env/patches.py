@@ -138,6 +138,17 @@ class PatchGeometry:
         top, left = self.corners(location)
         return torch.stack((top + self.above, left + self.left), dim=1)
 
+    def pixels(self, window: Tensor) -> tuple[Tensor, Tensor]:
+        """Which lines and columns of the canvas the patches take.
+
+        Args:
+            window: What `window` gave, shape (N, 2).
+
+        Returns:
+            int64, shapes (N, h) and (N, w).
+        """
+        return window[:, :1] + self._lines, window[:, 1:] + self._across
+
     def inside(self, window: Tensor) -> Tensor:
         """Which pixels of the patches lie inside the picture.
 
@@ -147,7 +158,7 @@ class PatchGeometry:
         Returns:
             bool, shape (N, 1, h, w).
         """
-        line, column = window[:, :1] + self._lines, window[:, 1:] + self._across
+        line, column = self.pixels(window)
         lines = (line >= self.above) & (line < self.above + self.height)
         columns = (column >= self.left) & (column < self.left + self.width)
         return (lines[:, :, None] & columns[:, None, :])[:, None]
@@ -252,7 +263,7 @@ class PatchGeometry:
 
     def _index(self, canvas: Tensor, window: Tensor) -> Tensor:
         """Flat canvas indices of every pixel of the patches, for every channel: (N, C, h*w)."""
-        line, column = window[:, :1] + self._lines, window[:, 1:] + self._across
+        line, column = self.pixels(window)
         index = (line[:, :, None] * self.canvas_width + column[:, None, :]).flatten(1)
         return index[:, None, :].expand(-1, canvas.shape[1], -1)
 

@@ -15,7 +15,7 @@ from agents.baselines.cost import multiply_adds
 from agents.baselines.looking import LOOKING, Looking
 from agents.baselines.registry import make_hallucinator
 from agents.policies import PolicyConfig
-from facehall_env.core import Precision
+from facehall_env.core import Precision, wait_for
 from facehall_env.datasets.synthetic import SyntheticFaces
 from facehall_env.enhancer import make_enhancer
 
@@ -79,8 +79,7 @@ def timed(
     for call in range(warmup + calls):
         start = time.perf_counter()
         method.hallucinate(low)
-        if low.device.type != "cpu":
-            torch.accelerator.synchronize(low.device)
+        wait_for(low.device)
         now = time.perf_counter()
         if call >= warmup:
             seconds.append(now - start)

@@ -19,6 +19,7 @@ from agents.study.configuration import SCRIPTED, StudyConfig
 from agents.study.curves import CurveFile, CurveRow, Mode
 from agents.study.learners import Learner, make_learner
 from agents.study.world import World
+from facehall_env.core import wait_for
 
 _LEARNED: tuple[Mode, ...] = ("argmax", "sampled")
 _MEASURED: Final = "measured.json"
@@ -197,8 +198,7 @@ class _Recorder:
         self._started = time.perf_counter()
 
     def stop(self) -> None:
-        if (device := self.world.core.device).type != "cpu":
-            torch.accelerator.synchronize(device)
+        wait_for(self.world.core.device)
         self.seconds += time.perf_counter() - self._started
 
     def between(self) -> None:
