@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from jsonargparse import auto_cli
 
-from agents.distributed import end, join, leave
+from agents.distributed import end, join, leave, refuse_several
 from agents.divergence import DivergenceError
 from agents.evaluation import Method
 from agents.measurement import Measurement, measure_baseline, measure_bicubic
@@ -265,6 +265,7 @@ def rollout(
         fps: Frames a second of the videos.
         progress_bar: Show one.
     """
+    refuse_several("evaluate.py rollout")
     watched = Rollout(agent, env_id, split, root, enhancer, deterministic, seed, env or {}, wrappers or {})
     traces = draw_rollout(
         watched,
@@ -301,6 +302,7 @@ def table3(**options: Any) -> None:
 
 def table4(**options: Any) -> None:
     """Table 4 of the paper, the time for one face: times what was not timed on this device, row by row."""
+    refuse_several("evaluate.py table4")
     request = LatencyRequest(**options)
     print(make_latency_table(request))
     print(f"tables: {request.folder / 'table4'}.md, .tex")
@@ -317,6 +319,7 @@ def figure5(**options: Any) -> None:
 
 
 def _print_figure(request: FigureRequest) -> None:
+    refuse_several(f"evaluate.py {request.table}")
     pictures, missing = draw_figure(request)
     for path in pictures:
         print(f"picture: {path}")
@@ -324,6 +327,7 @@ def _print_figure(request: FigureRequest) -> None:
 
 
 def _print_table(request: Request) -> None:
+    refuse_several(f"evaluate.py {request.table}")
     print(reproduce(request).markdown())
     print(f"tables: {request.folder / request.table}.md, .tex")
 

@@ -21,7 +21,7 @@ def main() -> int:
     try:
         run = TrainingRun(read_experiment(arguments), parser.dump(arguments, skip_unset=False), ranks)
         run.train()
-    except (ValueError, FileNotFoundError, DivergenceError) as error:
+    except (ValueError, OSError, DivergenceError) as error:
         print(f"train_agent.py: {error}", file=sys.stderr)
         return 2
     finally:

@@ -100,6 +100,7 @@ class CheckpointFolder:
         try:
             return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:
+            # PyTorch's own words advise to read it with pickle's powers, and here it is only damaged
             raise ValueError(
-                f"{path} cannot be read ({error}); delete it to go on from the checkpoint before it"
+                f"{path} is damaged or no checkpoint; delete it to go on from the checkpoint before it"
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,13 +12,14 @@ from jsonargparse import ArgumentParser, Namespace
 from agents.ablations import VariantName
 from agents.policies import PolicyConfig
 from agents.reinforce import RecurrentReinforce
-from agents.runs import check_run_name
+from agents.runs import CONFIGURATION, check_run_name, read_config
 from agents.scripted import Chooser
 from facehall_env.arguments import whole
 from facehall_env.compilation import CompileMode
 from facehall_env.core import HORIZON, Precision, Reward
 from facehall_env.enhancer import ExtraInput, ResidualTo
 from facehall_env.patches import PATCH_SIZE, Boundary
+from facehall_env.registration import check_id
 from facehall_env.resample import ProtocolName
 
 
@@ -55,6 +57,10 @@ class EnvironmentConfig:
     compile: CompileMode | None = None
     channels_last: bool = False
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse an id that is none of ours, naming the field."""
+        check_id("env.id", self.id)
 
 
 @dataclass
@@ -187,6 +193,11 @@ class Experiment:
     name: VariantName = "attention_fh"
     start_from: Path | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse numbers below 0, naming the field."""
+        whole("total_timesteps", self.total_timesteps, least=0)
+        whole("pretraining.updates", self.pretraining.updates, least=0)
+
 
 _OF_THE_TASK = {"channels", "height", "width", "patch_height", "patch_width"}
 _OF_THE_RUN = {
@@ -247,3 +258,19 @@ def read_experiment(made: Namespace) -> Experiment:
         name=made.name,
         start_from=made.start_from,
     )
+
+
+def experiment_of(run: Path) -> Experiment:
+    """The experiment that a run folder is about.
+
+    Raises:
+        FileNotFoundError: If it holds no configuration.
+        ValueError: If that is none, or not one of this version; the message names the file.
+    """
+    values = read_config(run)
+    parser = make_parser()
+    parser.exit_on_error = False
+    try:
+        return read_experiment(parser.parse_object(values))
+    except (ArgumentError, TypeError) as error:
+        raise ValueError(f"{run / CONFIGURATION} is no configuration of this version: {error}") from error

@@ -164,6 +164,22 @@ def join() -> Ranks:
     return Ranks(dist.get_rank(), dist.get_world_size())
 
 
+def refuse_several(what: str) -> None:
+    """Refuse to do in every process of ``torchrun`` what one process does.
+
+    Args:
+        what: The command, as the message names it.
+
+    Raises:
+        ValueError: If there are several processes.
+    """
+    if (size := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise ValueError(
+            f"{what} runs in one process, but torchrun started {size}, which would all do the same work: "
+            "start it with python"
+        )
+
+
 def _own_accelerators() -> bool:
     """Whether every process of this machine can have an accelerator of its own.
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -281,11 +281,24 @@ _WHERE: Final = {
 
 
 def budget_in_words(folder: Path) -> str:
-    """What a run folder's networks were trained on and for how long, as a table can say it."""
+    """What a run folder's networks were trained on and for how long, as a table can say it.
+
+    Raises:
+        ValueError: If the file that says so is broken; the message names it.
+    """
     path = folder / BUDGET
     if not path.is_file():
         return "unknown"
-    budget = json.loads(path.read_text())
+    try:
+        return _words_of(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} does not say what the run has cost ({error!r}): delete it and give the training's "
+            "command again, which writes it anew"
+        ) from error
+
+
+def _words_of(budget: Mapping[str, Any]) -> str:
     minutes = sum(budget["seconds"].values()) / 60.0
     parts = [
         f"{budget['pretraining_patches']:,} patches {_WHERE[budget.get('pretraining_chooser', 'random')]}",

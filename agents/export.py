@@ -14,12 +14,11 @@ from typing import Any, Final
 
 import gymnasium as gym
 import torch
-import yaml
 from jsonargparse import auto_cli
 from torch import Tensor
 
 from agents.ablations import VARIANTS
-from agents.configuration import Experiment, make_parser, read_experiment
+from agents.configuration import Experiment, experiment_of
 from agents.evaluation import budget_in_words
 from agents.faces import evenly_spread, face_batch
 from agents.files import half, save_policy
@@ -27,17 +26,16 @@ from agents.model_card import render_card
 from agents.records import Record, git_commit, load_records, package_versions
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent, Recorder, walk
-from agents.runs import BUDGET, run_name
+from agents.runs import AGENT, BUDGET, CONFIGURATION, read_config, run_name
 from agents.scripted import CoreAgent, RasterScan
 from agents.state import weights_digest
 from facehall_env.arguments import whole
 from facehall_env.core import HallucinationCore
 from facehall_env.datasets import load_dataset
-from facehall_env.enhancer import PRESETS, LocalEnhancementNetwork
+from facehall_env.enhancer import ENHANCER, PRESETS, LocalEnhancementNetwork
 from facehall_env.pretrained.folder import (
     CARD,
     CONFIG,
-    ENHANCER,
     FILES,
     POLICY,
     PretrainedWeights,
@@ -53,7 +51,7 @@ TOLERANCE: Final = 0.01
 """What half precision may cost in dB: the mean PSNR of the argmax rollouts on the compared faces."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _OTHER_MEANINGS: Final = ("identity", "pretrained", *PRESETS)
-_OF_A_RUN: Final = ("config.yaml", "agent.zip", BUDGET, "commands.txt")
+_OF_A_RUN: Final = (CONFIGURATION, AGENT, BUDGET, "commands.txt")
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def export_run(
     whole("faces", faces, least=0)
     target = _free_folder(output, name, overwrite)
     experiment = _read_run(run)
-    agent = RecurrentReinforce.load(run / "agent.zip", device="cpu")
+    agent = RecurrentReinforce.load(run / AGENT, device="cpu")
     if not isinstance(agent.enhancer, LocalEnhancementNetwork):
         raise ValueError(f"{run / 'agent.zip'} holds no enhancer of ours, so there is nothing to export")
     digest = weights_digest(agent.policy, agent.enhancer)
@@ -135,7 +133,7 @@ def export_run(
             check = str(_compared(agent, written, experiment, root, faces))
         card = render_card(
             written,
-            config=yaml.safe_load((run / "config.yaml").read_text()),
+            config=read_config(run),
             budget=budget_in_words(run),
             commands=_commands(run),
             records=measured,
@@ -150,14 +148,14 @@ def export_run(
 
 def _commands(run: Path, after: frozenset[Path] = frozenset()) -> list[str]:
     """A run's commands, and before them those of the runs that it started from, as far as they are there."""
-    config = yaml.safe_load((run / "config.yaml").read_text())
+    config = read_config(run)
     network = config.get("enhancer") or {}
     lines = (run / "commands.txt").read_text().splitlines()
     for origin in (config.get("start_from"), network.get("weights"), network.get("prior")):
         if origin is None:
             continue
         folder = Path(origin) if Path(origin).is_dir() else Path(origin).parent
-        whole = all((folder / file).is_file() for file in ("config.yaml", "commands.txt"))
+        whole = all((folder / file).is_file() for file in (CONFIGURATION, "commands.txt"))
         if whole and folder.resolve() not in after:
             lines = [*_commands(folder, after | {run.resolve(), folder.resolve()}), *lines]
     return lines
@@ -191,7 +189,7 @@ def _read_run(run: Path) -> Experiment:
                 f"{run} holds no {file}, so it is no finished run: train it to the end with python "
                 f"train_agent.py --config ... --run.folder {run}"
             )
-    return read_experiment(make_parser().parse_path(run / "config.yaml"))
+    return experiment_of(run)
 
 
 def _records_of(run: Path, experiment: Experiment, path: Path, weights: str | None) -> list[Record]:

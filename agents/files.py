@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from agents.policies import PolicyConfig
+from agents.runs import AGENT
 from facehall_env._version import __version__
 from facehall_env.enhancer import EnhancerConfig, LocalEnhancementNetwork, enhancer_config
 from facehall_env.pretrained.folder import POLICY, PretrainedWeights
-from facehall_env.weights import read_header, read_tensors
+from facehall_env.weights import check_finite, read_header, read_tensors
 
 if TYPE_CHECKING:
     from agents.algorithm import CoreAlgorithm
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 Agent = TypeVar("Agent", bound="CoreAlgorithm")
 KIND: Final = "facehall-agent"
 POLICY_KIND: Final = "facehall-policy"
-_MISSING: Final = "there is no agent file {}; train one with train_agent.py"
 _LEARNING_ONLY: Final = ("optimizer", "enhancer_optimizer", "enhancer_learner", "generators")
 _POSITIONS: Final = ("faces", "imitation_batches")
 _COUNTERS: Final = ("num_timesteps", "imitated", "n_updates")
@@ -100,11 +100,7 @@ def load_agent(
     changes: dict[str, Any],
 ) -> Agent:
     """Read what `save_agent` wrote; see `CoreAlgorithm.load`."""
-    path = Path(path)
-    if not path.is_file() and path.with_name(path.name + ".zip").is_file():
-        path = path.with_name(path.name + ".zip")
-    if not path.is_file():
-        raise FileNotFoundError(_MISSING.format(path))
+    path = agent_file(path)
     description, tensors = _read(path)
     return _restore(kind, path, description, tensors, env, device, changes)
 
@@ -150,7 +146,14 @@ def load_pretrained(
     except (KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} does not describe its agent: {error}") from error
     parts = {"policy": read_tensors(path), "enhancer": weights.enhancer().state_dict()}
-    return _restore(kind, path, description, parts, env, device, changes)
+    agent = _restore(kind, path, description, parts, env, device, changes)
+    if agent.env is not None and agent.task.weights_task != weights.task:
+        warnings.warn(
+            f"{weights.name} was trained for {weights.task}, but the environment is "
+            f"{agent.task.weights_task}: the shapes fit, but what was learned is something else",
+            stacklevel=3,
+        )
+    return agent
 
 
 def _restore(
@@ -230,6 +233,20 @@ def _state(description: dict[str, Any], tensors: dict[str, dict[str, Tensor]]) -
     return state
 
 
+def agent_file(path: str | Path) -> Path:
+    """The file of an agent that a path stands for: itself, without its ``.zip``, or the run folder it is in.
+
+    Raises:
+        FileNotFoundError: If it stands for none.
+    """
+    path = Path(path)
+    for file in (path, path / AGENT, path.with_name(path.name + ".zip")):
+        if file.is_file():
+            return file
+    where = f"no {AGENT} in {path}, so no finished run" if path.is_dir() else f"no agent file {path}"
+    raise FileNotFoundError(f"there is {where}; train one with train_agent.py")
+
+
 def check_agent_file(path: Path) -> None:
     """Refuse what is no whole agent file; its tensors are not read.
 
@@ -237,19 +254,20 @@ def check_agent_file(path: Path) -> None:
         FileNotFoundError: If there is no such file.
         ValueError: If it is cut off or of another kind.
     """
-    if not path.is_file():
-        raise FileNotFoundError(_MISSING.format(path))
-    with _opened(path):
+    with _opened(agent_file(path)):
         pass
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
     with _opened(path) as (archive, description):
-        return description, {
+        parts = {
             name.removesuffix(".safetensors"): safetensors.torch.load(archive.read(name))
             for name in archive.namelist()
             if name.endswith(".safetensors")
         }
+    for tensors in parts.values():
+        check_finite(path, tensors)
+    return description, parts
 
 
 @contextmanager

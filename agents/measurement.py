@@ -15,7 +15,7 @@ from agents.ablations import VARIANTS
 from agents.baselines import Degradation, Hallucinator, hallucinator_class
 from agents.baselines.configuration import parse_file
 from agents.baselines.run import WEIGHTS
-from agents.configuration import Experiment, make_parser, read_experiment
+from agents.configuration import Experiment, experiment_of
 from agents.distributed import ALONE, Ranks
 from agents.evaluation import (
     METHODS,
@@ -45,12 +45,13 @@ from agents.records import (
 )
 from agents.records.tables import LABELS
 from agents.reinforce import RecurrentReinforce
-from agents.runs import ENHANCER, run_name
+from agents.runs import AGENT, CONFIGURATION, run_name
 from agents.state import weights_digest
 from agents.training import make_environment
 from facehall_env.arguments import whole
 from facehall_env.core import HallucinationCore, to_uint8
 from facehall_env.datasets import FaceDataset, load_dataset
+from facehall_env.enhancer import ENHANCER
 from facehall_env.resample import ProtocolName
 from facehall_env.task import choose_device
 
@@ -102,14 +103,14 @@ class Measurement:
         ranks: Ranks = ALONE,
     ) -> None:
         self.self_ensemble, self.ranks = self_ensemble, ranks
-        for name in ("config.yaml", "agent.zip"):
+        for name in (CONFIGURATION, AGENT):
             if not (run / name).is_file():
                 raise FileNotFoundError(
                     f"{run} holds no {name}, so no finished run: train with python train_agent.py "
                     f"--config ... --run.folder {run}"
                 )
         self.run, self.split, self.batch_size, self.limit = run, split, batch_size, limit
-        experiment = read_experiment(make_parser().parse_path(run / "config.yaml"))
+        experiment = experiment_of(run)
         # As the reference path has it; and the compiler's time is not that of a face
         environment = replace(experiment.env, compile=None, channels_last=False)
         if device is not None:
@@ -171,7 +172,7 @@ class Measurement:
                 )
         environment = replace(self.experiment.env, protocol=protocol)
         env = make_environment(replace(self.experiment, env=environment), self.split)
-        agent = RecurrentReinforce.load(self.run / "agent.zip", env=env)
+        agent = RecurrentReinforce.load(self.run / AGENT, env=env)
         if not asked and agent.plan is None:
             methods = [method for method in methods if method != "planned_scan"]
         core, dataset = agent.core.replica(reward="terminal"), env.task.dataset
@@ -414,13 +415,13 @@ def measure_baseline(
         ValueError: If the method cannot be measured under the protocol, or the weights are not those of the
             run.
     """
-    for name in ("config.yaml", WEIGHTS):
+    for name in (CONFIGURATION, WEIGHTS):
         if not (run / name).is_file():
             raise FileNotFoundError(
                 f"{run} holds no {name}, so no finished run: train with python -m agents.baselines "
                 f"--config ... --run.folder {run}"
             )
-    experiment = parse_file(run / "config.yaml")
+    experiment = parse_file(run / CONFIGURATION)
     method = hallucinator_class(experiment.method).load(run / WEIGHTS, choose_device(device))
     experiment.training.lay_out(method)
     if protocol is not None:

@@ -6,7 +6,8 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,12 +15,18 @@ import yaml
 from stable_baselines3.common.logger import Logger, make_output_format
 
 from agents.records import git_commit, package_versions
+from agents.records.files import locked, write_atomically
 from agents.records.record import NAME
 
-ENHANCER: Final = "enhancer.safetensors"
-"""The enhancer's weights in the folder of a run of train_agent.py."""
+AGENT: Final = "agent.zip"
+"""The agent in the folder of a run of train_agent.py."""
 BUDGET: Final = "budget.json"
 """What a run has cost; written last, so a folder that has it is that of a finished run."""
+CONFIGURATION: Final = "config.yaml"
+"""The whole configuration of a run, defaults and all."""
+_SEED: Final = "run.seed"
+_SHOWN: Final = 4
+_ANEW: Final = "delete the folder and train anew, or put the file back"
 
 
 def run_name(folder: Path) -> str:
@@ -40,27 +47,64 @@ def check_run_name(folder: Path) -> None:
         )
 
 
-def open_folder(folder: Path, resolved: str) -> Logger:
-    """Write down what is run, by what, and start the logs.
+@contextmanager
+def open_folder(folder: Path, resolved: str) -> Iterator[Logger]:
+    """Have a run folder to oneself: write down what is run, by what, and start the logs.
 
     Args:
         folder: The run folder; made if need be.
         resolved: The whole configuration as YAML.
 
-    Returns:
-        Logs to CSV and TensorBoard; to be closed by the caller.
+    Yields:
+        Logs to CSV and TensorBoard.
+
+    Raises:
+        ValueError: If the folder cannot be made or written to, or another process trains in it; nothing was
+            changed in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(resolved)
-    with (folder / "commands.txt").open("a") as file:
-        file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {git_commit()} {command()}\n")
-    (folder / "versions.json").write_text(json.dumps(package_versions(), indent=2))
-    # The CSV writer starts its file anew, so a run that goes on writes progress-2.csv and so on
-    earlier = len(list(folder.glob("progress*.csv")))
-    suffix = f"-{earlier + 1}" if earlier else ""
-    return Logger(
-        str(folder), [make_output_format(kind, str(folder), suffix) for kind in ("csv", "tensorboard")]
-    )
+    commands = folder / "commands.txt"  # never replaced, so that there is one to lock
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        commands.touch()
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be written ({error}): choose another --run.folder") from error
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(commands, wait=False))
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another process trains in {folder}: wait until it has ended, or choose another --run.folder"
+            ) from error
+        write_atomically(folder / CONFIGURATION, resolved)
+        with commands.open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {git_commit()} {command()}\n")
+        write_atomically(folder / "versions.json", json.dumps(package_versions(), indent=2))
+        # The CSV writer starts its file anew, so a run that goes on writes progress-2.csv and so on
+        earlier = len(list(folder.glob("progress*.csv")))
+        suffix = f"-{earlier + 1}" if earlier else ""
+        logger = Logger(
+            str(folder), [make_output_format(kind, str(folder), suffix) for kind in ("csv", "tensorboard")]
+        )
+        stack.callback(logger.close)
+        yield logger
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration that was written into a run folder.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is no configuration; the message names the file.
+    """
+    path = folder / CONFIGURATION
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{path} is no YAML ({said}): {_ANEW}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is empty or no configuration: {_ANEW}")
+    return values
 
 
 def value_at(values: Mapping[str, Any], key: str) -> Any:
@@ -76,27 +120,42 @@ def command() -> str:
     return shlex.join(["python", *sys.orig_argv[1:]])
 
 
-def check_same(path: Path, resolved: str, free: Collection[str], fixed: Collection[str] = ()) -> None:
+def check_same(folder: Path, resolved: str, free: Collection[str]) -> None:
     """Refuse to mix two experiments in one folder.
 
     Args:
-        path: The configuration in the folder; nothing is refused where there is none.
+        folder: The run folder; nothing is refused where it has no configuration.
         resolved: The whole configuration of now, as YAML.
-        free: Keys at its top that may change in between.
-        fixed: Dotted keys below them that may not.
+        free: Dotted keys that may change in between, with all below them but the seed.
 
     Raises:
-        ValueError: If another key differs.
+        ValueError: If another key differs; the message names it and both values.
     """
-    if not path.is_file():
+    if not (folder / CONFIGURATION).is_file():
         return
-    before, now = yaml.safe_load(path.read_text()), yaml.safe_load(resolved)
-    differing = sorted(
-        [name for name in set(before) | set(now) if name not in free and before.get(name) != now.get(name)]
-        + [key for key in fixed if value_at(before, key) != value_at(now, key)]
-    )
+    before, now = dict(_leaves(read_config(folder))), dict(_leaves(yaml.safe_load(resolved)))
+    differing = [
+        f"{key} is {before.get(key)!r} there and {now.get(key)!r} here"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and (key == _SEED or not _lies_in(key, free))
+    ]
     if differing:
+        shown = "; ".join(differing[:_SHOWN])
+        more = f"; and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
         raise ValueError(
-            f"{path.parent} holds another experiment: its {', '.join(differing)} differ; choose another "
-            "--run.folder, or delete the folder"
+            f"{folder} holds another experiment: {shown}{more}. Choose another --run.folder, or delete that "
+            "one"
         )
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a configuration under their dotted keys."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
+
+
+def _lies_in(key: str, places: Collection[str]) -> bool:
+    return any(key == place or key.startswith(f"{place}.") for place in places)

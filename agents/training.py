@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import gymnasium as gym
 import torch
@@ -25,10 +26,10 @@ from agents.enhancement import EnhancerTrainer, EnhancerUpdate, Pretraining
 from agents.faces import FaceBatches
 from agents.records.files import write_atomically
 from agents.reinforce import RecurrentReinforce
-from agents.runs import BUDGET, ENHANCER, check_same, open_folder
+from agents.runs import AGENT, BUDGET, check_same, open_folder, read_config
 from agents.state import check_weights
 from facehall_env.datasets import load_dataset
-from facehall_env.enhancer import Enhancer, LocalEnhancementNetwork, load_enhancer, make_enhancer
+from facehall_env.enhancer import ENHANCER, Enhancer, LocalEnhancementNetwork, load_enhancer, make_enhancer
 from facehall_env.env import FaceHallucinationEnv
 from facehall_env.metrics import MetricInputError
 
@@ -51,14 +52,16 @@ class TrainingRun:
         FileNotFoundError: If data or weights are missing.
     """
 
+    MAY_CHANGE: Final = ("total_timesteps", "run", "env.root", "env.device")
+    """Keys of the configuration that may, when a run goes on; see `check_same`."""
+
     def __init__(self, experiment: Experiment, resolved: str, ranks: Ranks = ALONE) -> None:
         self.experiment, self.ranks = experiment, ranks
         self.folder = experiment.run.folder
         self._resolved = resolved
         self.logger: Logger
-        check_same(
-            self.folder / "config.yaml", resolved, free=("total_timesteps", "run"), fixed=("run.seed",)
-        )
+        check_same(self.folder, resolved, self.MAY_CHANGE)
+        self._check_steps()
         torch.manual_seed(experiment.run.seed)
         self.env = make_environment(experiment, "train")
         self.task = self.env.task
@@ -86,6 +89,17 @@ class TrainingRun:
         self.validation = self._make_validation()
         self.best: float | None = None
         self.last_good: Path | None = None
+
+    def _check_steps(self) -> None:
+        """Refuse fewer steps than a finished run has learned: it would only say that it had learned less."""
+        if not (self.folder / BUDGET).is_file():
+            return
+        before, now = read_config(self.folder)["total_timesteps"], self.experiment.total_timesteps
+        if now < before:
+            raise ValueError(
+                f"total_timesteps is {now:,}, but the run in {self.folder} has ended after {before:,}: say "
+                "as many or more, or choose another --run.folder"
+            )
 
     def _make_pretraining(self) -> tuple[Pretraining | None, EnhancerTrainer | None]:
         settings, run = self.experiment.pretraining, self.experiment.run
@@ -160,23 +174,21 @@ class TrainingRun:
             DivergenceError: If learning came apart; the last checkpoint was good.
         """
         self.ranks.wait()  # all have looked at the folder before the first one writes to it
-        self._open()
-        try:
+        with self._opened() as self.logger:
+            self.agent.set_logger(self.logger)
             self._resume()
             self._pretrain()
             self._imitate()
             self._learn()
             self._finish()
             self.ranks.wait()  # nobody leaves while the first one still writes
-        finally:
-            self.logger.close()
         return self.agent
 
-    def _open(self) -> None:
-        """Write down what is run, by what, and start the logs."""
-        first = self.ranks.first
-        self.logger = open_folder(self.folder, self._resolved) if first else Logger(None, [])
-        self.agent.set_logger(self.logger)
+    def _opened(self) -> AbstractContextManager[Logger]:
+        """The run folder and its logs; of several processes the first one has them."""
+        if self.ranks.first:
+            return open_folder(self.folder, self._resolved)
+        return nullcontext(Logger(None, []))
 
     # --- phases
     # -------------------------------------------------------------------------------------------------
@@ -308,7 +320,7 @@ class TrainingRun:
         budget["validation_psnr_gain"] = None if best is None else self.best
         if not self.ranks.first:
             return
-        self.agent.save(self.folder / "agent.zip")
+        self.agent.save(self.folder / AGENT)
         if isinstance(self.enhancer, LocalEnhancementNetwork):
             self.enhancer.save(self.folder / ENHANCER)
         write_atomically(self.folder / BUDGET, json.dumps(budget, indent=2))
@@ -316,7 +328,9 @@ class TrainingRun:
     def _origin(self) -> str | None:
         """The run or file whose weights this run started from, by name."""
         origin = self.experiment.start_from or self.experiment.enhancer.weights
-        return None if origin is None else origin.parent.name or origin.name
+        if origin is None:
+            return None
+        return origin.name if origin.is_dir() else origin.parent.name or origin.name
 
     def budget(self) -> dict[str, Any]:
         """What the run has cost so far: updates, patches, steps, seconds and the device."""

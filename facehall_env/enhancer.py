@@ -301,6 +301,8 @@ class LocalEnhancementNetwork(nn.Module):
         save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, path, metadata)
 
 
+ENHANCER: Final = "enhancer.safetensors"
+"""The name of the file in the folder of a run, or of weights."""
 _KIND: Final = "facehall-enhancer"
 
 
@@ -382,13 +384,16 @@ def load_enhancer(path: str | Path) -> LocalEnhancementNetwork:
     """Read a network that `LocalEnhancementNetwork.save` wrote.
 
     Args:
-        path: The safetensors file.
+        path: The safetensors file; or a folder with one by the name `ENHANCER`, which a run of
+            train_agent.py and a folder of weights are.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is cut off, of another kind, or its weights do not fit its configuration.
+        ValueError: If the file is cut off, of another kind, its weights do not fit its configuration, or are
+            not finite.
     """
     path = Path(path)
+    path = path / ENHANCER if path.is_dir() else path
     header = read_header(path, _KIND, f"there is no enhancer file {path}; train one with train_agent.py")
     weights = read_tensors(path)
     try:

@@ -16,6 +16,20 @@ ENV_IDS: Final = {
 """Environment id -> the arguments that it stands for."""
 
 
+def check_id(name: str, env_id: str) -> None:
+    """Refuse what is none of these ids.
+
+    Args:
+        name: What the message calls it.
+        env_id: The id.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if env_id not in ENV_IDS:
+        raise ValueError(f"{name} is {env_id!r}, but it must be one of {', '.join(ENV_IDS)}")
+
+
 def register_envs() -> None:
     """Register all ids with Gymnasium; calling it again changes nothing.
 

@@ -19,7 +19,7 @@ from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.enhancer import PRESETS, LocalEnhancementNetwork, load_enhancer, make_enhancer
 from facehall_env.messages import say
 from facehall_env.patches import PATCH_SIZE, Boundary
-from facehall_env.pretrained.folder import PretrainedWeights, WeightsTask, read_weights
+from facehall_env.pretrained.folder import CONFIG, PretrainedWeights, WeightsTask, read_weights
 from facehall_env.pretrained.registry import SEARCH_VARIABLE, available_weights, listed, weights_for
 from facehall_env.resample import ProtocolName, check_protocol
 from facehall_env.sampling import Indices, Sampling
@@ -50,9 +50,9 @@ class FaceTask:
         enhancer: ``"pretrained"``: the weights that were trained for this task (same data set, scale,
             protocol, picture and patch size); ``"identity"``: patches stay as they are; the name of certain
             weights (`facehall_env.available_weights`); a preset (untrained, seeded with 0); or the path of a
-            weight file or of a folder of weights. None, the default: as ``"pretrained"`` where there are such
-            weights, else as ``"identity"``, with a warning at the first reset unless a network was attached
-            by then. A live network is attached by ``set_enhancer``.
+            weight file, of a folder of weights or of a run. None, the default: as ``"pretrained"`` where
+            there are such weights, else as ``"identity"``, with a warning at the first reset unless a network
+            was attached by then. A live network is attached by ``set_enhancer``.
         precision: ``"float32"`` or ``"bfloat16"``.
         compile: Run the enhancer through ``torch.compile``: ``"default"``, ``"reduce-overhead"`` or
             ``"max-autotune"``; None, the default, as it is. See `HallucinationCore`.
@@ -63,6 +63,7 @@ class FaceTask:
     Attributes:
         dataset: The faces.
         core: Where the episodes run.
+        weights_task: What weights have to be trained for to be the task's default.
 
     Raises:
         ValueError: If an argument is out of range; the message names it.
@@ -106,7 +107,7 @@ class FaceTask:
         self.observation: ObservationKind = observation
         height, width, channels = self.dataset.shape
         word = dataset if isinstance(dataset, str) else dataset.name.partition("-")[0]
-        self._wanted = WeightsTask(word, scale, protocol, (channels, height, width), (rows, columns))
+        self.weights_task = WeightsTask(word, scale, protocol, (channels, height, width), (rows, columns))
         network, weights = self._enhancer(enhancer)
         self.core = HallucinationCore(
             (channels, height, width),
@@ -133,7 +134,7 @@ class FaceTask:
         self, name: str | Path | None
     ) -> tuple[LocalEnhancementNetwork | None, PretrainedWeights | None]:
         """The network that the argument stands for, and the weights where it is a trained one by name."""
-        wanted = self._wanted
+        wanted = self.weights_task
         if name is not None and name != "pretrained":
             return named_enhancer(name, wanted.shape, wanted.patch_size), named_weights(name)
         weights = weights_for(wanted)
@@ -166,7 +167,7 @@ class FaceTask:
             return
         self._warned = True
         warnings.warn(
-            f"there are no pretrained weights for {self._wanted}, so patches stay as they are; attach a "
+            f"there are no pretrained weights for {self.weights_task}, so patches stay as they are; attach a "
             'network with env.unwrapped.set_enhancer(network), or name an enhancer: "identity" if this is '
             f"what you want, a preset, a weight file, or weights that there are: {listed()}",
             stacklevel=4,
@@ -242,8 +243,8 @@ def named_enhancer(
 
     Args:
         name: ``"identity"``, a preset (untrained weights that depend on nothing but the preset and the
-            sizes), the name of trained weights (`facehall_env.available_weights`), a folder of weights, or a
-            weight file.
+            sizes), the name of trained weights (`facehall_env.available_weights`), a folder of weights or of
+            a run, or a weight file.
         shape: C, H, W of the picture.
         patch_size: Rows and columns of the patch.
 
@@ -268,11 +269,11 @@ def named_enhancer(
     weights = named_weights(name)
     if weights is not None:
         return weights.enhancer()
-    if not Path(name).is_file():
+    if not Path(name).exists():
         raise FileNotFoundError(
-            f"enhancer is {str(name)!r}, which is neither a weight file, nor a folder of weights, nor one of "
-            f"pretrained, identity, {', '.join(PRESETS)}, nor the name of weights; of those there are: "
-            f"{listed()}"
+            f"enhancer is {str(name)!r}, which is neither a weight file, nor a folder of weights or of a "
+            f"run, nor one of pretrained, identity, {', '.join(PRESETS)}, nor the name of weights; of those "
+            f"there are: {listed()}"
         )
     return load_enhancer(name).eval()
 
@@ -281,10 +282,10 @@ def named_weights(name: str | Path) -> PretrainedWeights | None:
     """The trained weights that an enhancer's name stands for; None where it stands for another enhancer.
 
     Raises:
-        FileNotFoundError, ValueError: If the name is a folder that holds no weights.
+        ValueError: If the name is a folder of weights that does not say what it should.
     """
     if isinstance(name, str) and (name in PRESETS or name == "identity"):
         return None
     if isinstance(name, str) and (found := available_weights().get(name)) is not None:
         return found
-    return read_weights(name) if Path(name).is_dir() else None
+    return read_weights(name) if (Path(name) / CONFIG).is_file() else None

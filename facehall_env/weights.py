@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -33,6 +35,26 @@ def read_header(path: Path, kind: str, missing: str) -> dict[str, str]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a file whose header was read, by name, on the CPU."""
+    """All tensors of a file whose header was read, by name, on the CPU.
+
+    Raises:
+        ValueError: As `check_finite`.
+    """
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    check_finite(path, tensors)
+    return tensors
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights of which nothing but NaN would come.
+
+    Raises:
+        ValueError: If a value is infinite or NaN; the message names file and tensor.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(
+                f"{path} is of no use: {name} in it has values that are not finite, so learning had come "
+                "apart before it was written; take an earlier checkpoint, or other weights"
+            )

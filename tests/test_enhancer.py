@@ -393,6 +393,19 @@ def test_weights_in_half_precision_are_read_as_single(saved, dtype):
         assert torch.equal(parameter.detach(), expected)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(saved, value):
+    _, path = saved
+
+    def spoiled(weights):
+        weights["convolutions.2.bias"][1] = value
+        return weights
+
+    rewrite(path, weights=spoiled)
+    with pytest.raises(ValueError, match=r"enhancer\.safetensors is of no use: convolutions\.2\.bias in it"):
+        load_enhancer(path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no enhancer file .*nothing\.safetensors"):
         load_enhancer(tmp_path / "nothing.safetensors")

@@ -155,6 +155,12 @@ def test_an_agent_is_made_from_a_name(run: Path, found: PretrainedWeights) -> No
     agent.learn(agent.num_timesteps + 1)  # goes on learning
 
 
+def test_another_task_of_the_same_shape_is_said(found: PretrainedWeights) -> None:
+    env = gym.make(ID, data_options=FACES, **(found.arguments() | {"protocol": "torch7"}))
+    with pytest.warns(UserWarning, match=r"small-x4 was trained for .*aligned.*, but .* is .*torch7"):
+        RecurrentReinforce.from_pretrained("small-x4", env)
+
+
 def test_the_card_says_where_the_weights_come_from(run: Path, exported: PretrainedWeights) -> None:
     card = (exported.folder / "README.md").read_text()
     head = yaml.safe_load(card.split("---")[1])

@@ -588,8 +588,15 @@ def test_a_table_of_times_goes_on_where_it_was(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="calls is 2"):
         LatencyRequest(calls=2)
     (tmp_path / "latency" / "other.json").write_text('[{"method": "srcnn"}]')
+    other = tmp_path / "latency" / "other.json"
+    assert read_latencies([tmp_path / "latency"]) == times  # folders hold other records too
+    with pytest.raises(ValueError, match="holds no times of methods"):
+        read_latencies([other])
+    other.write_text('[{"method": "srcnn", "float32": {}}]')
     with pytest.raises(ValueError, match="holds no times of methods"):
         read_latencies([tmp_path / "latency"])
+    with pytest.raises(FileNotFoundError, match="there are no times at"):
+        read_latencies([tmp_path / "nowhere"])
 
 
 def width(path: Path) -> int:
@@ -616,6 +623,10 @@ def test_figures_show_the_runs_that_are_there(tiny: dict[str, Any]) -> None:
     assert width(pictures[0]) > two
     with pytest.raises(ValueError, match="faces_shown is 0"):
         FigureRequest("figure3", faces_shown=0)
+    with pytest.raises(ValueError, match="limit is set, but a figure is drawn from runs"):
+        FigureRequest("figure3", limit=3)
+    with pytest.raises(ValueError, match="records is set"):
+        FigureRequest("figure5", records=("results",))
 
 
 def test_pages_are_rendered_from_records_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -539,6 +539,9 @@ def test_other_algorithms_and_files_are_refused(tmp_path):
     A2C("MlpPolicy", synthetic(), device="cpu").save(tmp_path / "a2c.zip")
     with pytest.raises(ValueError, match="no wrapper 'Nothing'; there are ContinuousLocation"):
         Rollout(str(tmp_path / "a2c.zip"), ID, env=TASK, wrappers={"Nothing": {}}).open()
+    wrong = {"StrideGridLocation": {"strid": 4}}
+    with pytest.raises(ValueError, match=r"wrapper StrideGridLocation cannot be made with \{'strid': 4\}"):
+        Rollout(str(tmp_path / "a2c.zip"), ID, env=TASK, wrappers=wrong).open()
 
 
 def test_sb3_contrib_is_asked_for_where_it_is_missing(tmp_path, monkeypatch):

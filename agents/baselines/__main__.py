@@ -7,15 +7,17 @@ from collections.abc import Sequence
 
 from agents.baselines.configuration import parse
 from agents.baselines.run import WEIGHTS, BaselineRun
+from agents.distributed import refuse_several
 from agents.divergence import DivergenceError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, train, save; a run that was cut off goes on with the same command."""
     try:
+        refuse_several("python -m agents.baselines")
         run = BaselineRun(*parse(sys.argv[1:] if arguments is None else arguments))
         run.train()
-    except (ValueError, FileNotFoundError, DivergenceError) as error:
+    except (ValueError, OSError, DivergenceError) as error:
         print(f"agents.baselines: {error}", file=sys.stderr)
         return 2
     print(f"{run.method.name} is in {run.folder / WEIGHTS}; measure it with:")

@@ -20,6 +20,12 @@ from facehall_env.resample import ProtocolName
 
 TRAINABLE: Final = tuple(name for name in HALLUCINATORS if name not in LOOKING)
 """The methods that are trained here; agents learn with train_agent.py."""
+_HELP: Final = f"""\
+usage: python -m agents.baselines --config FILE [options]
+
+Train a method that answers at once; configs/baselines has a file for each. The options are the method's own:
+python -m agents.baselines --method METHOD --help lists them, METHOD being one of
+{", ".join(TRAINABLE)}."""
 
 
 @dataclass
@@ -113,9 +119,9 @@ def parse(arguments: Sequence[str]) -> tuple[BaselineExperiment, str]:
 
     Raises:
         ValueError: If no method is named, or there is none of that name.
-        SystemExit: As argparse does, after naming what is wrong with another argument.
+        SystemExit: As argparse does, after help, or after naming what is wrong with another argument.
     """
-    parser = make_parser(named_method(arguments))
+    parser = make_parser(_method_or_help(arguments))
     made = parser.parse_args(list(arguments))
     return read_experiment(made), parser.dump(made, skip_unset=False)
 
@@ -124,10 +130,25 @@ def parse_file(path: Path) -> BaselineExperiment:
     """Read a configuration file.
 
     Raises:
-        ValueError: If it names no method.
+        ValueError: If it names no method, or is not one of this version; the message names the file.
     """
     parser = make_parser(named_method(["--config", str(path)]))
-    return read_experiment(parser.parse_path(path))
+    parser.exit_on_error = False
+    try:
+        return read_experiment(parser.parse_path(path))
+    except (argparse.ArgumentError, TypeError) as error:
+        raise ValueError(f"{path} is no configuration of this version: {error}") from error
+
+
+def _method_or_help(arguments: Sequence[str]) -> str:
+    """`named_method`; or help on what there is to name, where that was asked for without naming any."""
+    try:
+        return named_method(arguments)
+    except ValueError:
+        if {"-h", "--help"} & set(arguments):
+            print(_HELP)
+            raise SystemExit(0) from None
+        raise
 
 
 def named_method(arguments: Sequence[str]) -> str:
@@ -145,7 +166,10 @@ def named_method(arguments: Sequence[str]) -> str:
     for path in reversed([Path(name) for name in known.config]):
         if not path.is_file():
             raise ValueError(f"there is no configuration {path}")
-        values = yaml.safe_load(path.read_text())
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
         if isinstance(values, dict) and "method" in values:
             return str(values["method"])
     raise ValueError(f"name a method in the configuration or by --method: {', '.join(TRAINABLE)}")

@@ -56,9 +56,12 @@ class BaselineRun:
         FileNotFoundError: If data are missing.
     """
 
+    MAY_CHANGE: Final = ("run", "device", "data.root")
+    """Keys of the configuration that may, when a run goes on; see `check_same`."""
+
     def __init__(self, experiment: BaselineExperiment, resolved: str) -> None:
         self.experiment, self.folder, self._resolved = experiment, experiment.run.folder, resolved
-        check_same(self.folder / "config.yaml", resolved, free=("run", "device"), fixed=("run.seed",))
+        check_same(self.folder, resolved, self.MAY_CHANGE)
         device, data = choose_device(experiment.device), experiment.data
         self.dataset = load_dataset(data.name, root=data.root, split=data.split, **data.options)
         degradation = Degradation.of(self.dataset, experiment.scale, experiment.protocol)
@@ -112,8 +115,7 @@ class BaselineRun:
         Raises:
             DivergenceError: If learning came apart; the last checkpoint was good.
         """
-        self.logger = open_folder(self.folder, self._resolved)
-        try:
+        with open_folder(self.folder, self._resolved) as self.logger:
             if self.training is None:
                 self._fit()
             else:
@@ -121,8 +123,6 @@ class BaselineRun:
                 for stage in self.training.stages:
                     self._run_stage(self.training, stage)
                 self._finish(self.training)
-        finally:
-            self.logger.close()
         return self.method
 
     def _fit(self) -> None:

@@ -20,7 +20,7 @@ from agents.landmarks.measurement import (
 )
 from agents.landmarks.points import default_boxes
 from agents.landmarks.sdm import SDM, SDMConfig
-from agents.landmarks.sources import Annotated, annotate, bioid_eyes, degraded
+from agents.landmarks.sources import Annotated, KnowsLandmarks, annotate, bioid_eyes, degraded
 from facehall_env.arguments import whole
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.resample import ProtocolName
@@ -144,6 +144,11 @@ def render(page: Path = Path("docs/landmarks.md"), root: Path = Path()) -> None:
 
 def _faces(source: FaceDataset, count: int, truth: Truth, scale: int, protocol: ProtocolName) -> Annotated:
     """Faces evenly spread over a split, degraded if the scale is not 1."""
+    if truth == "dataset" and not isinstance(source, KnowsLandmarks):
+        raise ValueError(
+            f"{source.name!r} has no landmarks of its own: let dlib find them, --truth dlib (or --test_truth "
+            "dlib for the faces to measure on; both need the extra 'dlib'), or take --dataset synthetic"
+        )
     total = min(len(source), 100_000)  # a million drawn faces need not be spread over
     indices = np.linspace(0, total - 1, min(whole("faces", count, 2), total)).astype(int).tolist()
     found = annotate(source, indices, DlibPredictor() if truth == "dlib" else None)

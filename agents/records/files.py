@@ -78,7 +78,7 @@ def update_records(path: str | Path, records: Iterable[Record]) -> list[Record]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.parent):
+    with locked(path.parent):
         old = load_records(path) if path.exists() else []
         return save_records(path, [*old, *records])
 
@@ -155,14 +155,24 @@ def write_atomically(path: str | Path, text: str) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system drops with the process: no stale lock file can remain."""
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a file or folder, which the system drops with the process: no stale lock can remain.
+
+    On Windows nothing is locked.
+
+    Args:
+        path: What must be there.
+        wait: Wait for whoever holds it.
+
+    Raises:
+        BlockingIOError: If somebody else holds it, without `wait`.
+    """
     if sys.platform == "win32":
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(handle)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from agents.baselines.configuration import BaselineExperiment
 from agents.baselines.contract import read_description
 from agents.baselines.run import WEIGHTS, weight_file
 from agents.configuration import Experiment
 from agents.files import check_agent_file
 from agents.reproduction.cells import Cell
-from agents.runs import BUDGET, value_at
+from agents.runs import AGENT, BUDGET, CONFIGURATION, read_config, value_at
 from facehall_env.enhancer import load_enhancer
 
 
@@ -21,9 +19,9 @@ def is_finished(cell: Cell, runs: Path) -> bool:
     """Whether the run that a number needs has been done; bicubic needs none."""
     if cell.row.kind == "input":
         return True
-    result = "agent.zip" if cell.row.kind == "agent" else WEIGHTS
+    result = AGENT if cell.row.kind == "agent" else WEIGHTS
     folder = cell.folder(runs)
-    return all((folder / name).is_file() for name in ("config.yaml", result, BUDGET))
+    return all((folder / name).is_file() for name in (CONFIGURATION, result, BUDGET))
 
 
 def check_finished(cell: Cell, runs: Path, split: str) -> None:
@@ -33,7 +31,7 @@ def check_finished(cell: Cell, runs: Path, split: str) -> None:
         ValueError: If it is; the message names it.
     """
     folder = cell.folder(runs)
-    found = yaml.safe_load((folder / "config.yaml").read_text())
+    found = read_config(folder)
     wanted: dict[str, Any] = {"run.seed": cell.seed}
     if cell.row.kind == "agent":
         wanted |= {"name": cell.row.method, "env.id": cell.env_id, "env.protocol": cell.protocol}
@@ -47,7 +45,7 @@ def check_finished(cell: Cell, runs: Path, split: str) -> None:
                 "that folder away, or choose another --runs"
             )
     if cell.row.kind == "agent":
-        check_agent_file(folder / "agent.zip")
+        check_agent_file(folder / AGENT)
         return
     check_split(cell, value_at(found, "data.split"), split)
     if (method := read_description(folder / WEIGHTS)["method"]) != cell.row.method:

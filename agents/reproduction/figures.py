@@ -22,6 +22,7 @@ from agents.reinforce import RecurrentReinforce
 from agents.reproduction.cells import Cell
 from agents.reproduction.request import Request
 from agents.rollout import walk
+from agents.runs import AGENT
 from agents.training import make_environment
 from agents.visualisation.rollout import Rollout
 from agents.visualisation.strip import trace_strip
@@ -31,9 +32,10 @@ from facehall_env.task import choose_device
 
 @dataclass(frozen=True)
 class FigureRequest(Request):
-    """A figure to be made; of the fields of a request ``records`` and ``limit`` are of no account.
+    """A figure to be made; of what a table's request has, ``records`` and ``limit`` are refused.
 
     Attributes:
+        train: Train what is missing; false: only draw the runs that are there.
         faces_shown: How many faces, evenly spread over the split.
     """
 
@@ -42,6 +44,12 @@ class FigureRequest(Request):
     def __post_init__(self) -> None:
         """Refuse what no figure has."""
         super().__post_init__()
+        for name, given in (("records", bool(self.records)), ("limit", self.limit is not None)):
+            if given:
+                raise ValueError(
+                    f"{name} is set, but a figure is drawn from runs and measures nothing: leave it out; "
+                    "faces_shown says how many faces are drawn"
+                )
         if self.faces_shown < 1:
             raise ValueError(f"faces_shown is {self.faces_shown}, but a figure has at least one face")
 
@@ -102,7 +110,7 @@ def _answer(
     if cell.row.kind == "agent":
         run = Measurement(folder, request.split, root=request.root, device=request.device)
         env = make_environment(run.experiment, request.split)
-        agent = RecurrentReinforce.load(folder / "agent.zip", env=env)
+        agent = RecurrentReinforce.load(folder / AGENT, env=env)
         core = agent.core.replica(reward="terminal")
         chooser = make_agent("attention_fh", agent, run.seed)
         assert chooser is not None

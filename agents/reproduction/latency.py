@@ -186,26 +186,29 @@ def make_latency_table(request: LatencyRequest) -> str:
 
 
 def read_latencies(places: Iterable[str | Path], *, must_exist: bool = True) -> list[dict[str, Any]]:
-    """The times of these files, or of all files of these folders.
+    """The times of these files, or of all files in these folders that hold times.
 
     Raises:
-        FileNotFoundError: If there is nothing at a place.
-        RecordError: If a file holds something else.
+        FileNotFoundError: If there are none at a place.
+        RecordError: If a file that is named holds something else, or one that holds times is broken.
     """
     records: list[dict[str, Any]] = []
     for place in map(Path, places):
-        files = sorted(place.glob("*.json")) if place.is_dir() else [place]
-        files = [file for file in files if file.is_file()]
-        if not files and must_exist:
-            raise FileNotFoundError(f"there are no times at {place}; evaluate.py table4 writes them")
-        for file in files:
+        there = len(records)
+        for file in sorted(place.glob("*.json")) if place.is_dir() else [place]:
+            if not file.is_file():
+                continue
             try:
                 read = json.loads(file.read_text(encoding="utf-8"))
+                if place.is_dir() and not any(PRECISIONS[0] in record for record in read):
+                    continue  # folders of results hold other records too
                 for record in read:
                     _key(record), record["parameters"], [record[name]["ms_a_face"] for name in PRECISIONS]
             except (ValueError, TypeError, KeyError) as error:
                 raise RecordError(f"{file} holds no times of methods: {error!r}") from error
             records += read
+        if must_exist and len(records) == there:
+            raise FileNotFoundError(f"there are no times at {place}; evaluate.py table4 writes them")
     return records
 
 

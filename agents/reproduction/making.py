@@ -53,10 +53,10 @@ class Maker:
         if self.finished(cell):
             check_finished(cell, self.recipe.runs, self.recipe.faces.split)
             return
-        free = ("total_timesteps", "run") if cell.row.kind == "agent" else ("run", "device")
+        kind = TrainingRun if cell.row.kind == "agent" else BaselineRun
         unfinished = self._unfinished(cell)
         for run, (experiment, resolved) in unfinished.items():
-            check_same(run.folder(self.recipe.runs) / "config.yaml", resolved, free, fixed=("run.seed",))
+            check_same(run.folder(self.recipe.runs), resolved, kind.MAY_CHANGE)
             check_origins(experiment, self._origin(run, experiment.start_from) in unfinished)
         experiment, _ = unfinished[cell]
         if isinstance(experiment, BaselineExperiment):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from agents.distributed import refuse_several
 from agents.study.configuration import parse
 from agents.study.page import PAGE, draw, publish, render_page
 from agents.study.run import Study
@@ -26,13 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.page:
             render_page(PAGE)
             return 0
+        refuse_several("python -m agents.study")
         study = Study(*parse(others))
         if not options.render:
             study.run(options.only)
         draw(study)
         if options.publish:
             publish(study, Path())
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"agents.study: {error}", file=sys.stderr)
         return 2
     print(f"figure and tables are in {study.folder}")

@@ -11,7 +11,6 @@ from typing import Any, Final, Literal
 from jsonargparse import ArgumentParser
 
 from agents.configuration import EnvironmentConfig
-from agents.runs import ENHANCER
 from facehall_env.arguments import one_of, whole
 
 Algorithm = Literal["reinforce", "ppo", "a2c", "recurrent_ppo"]
@@ -124,11 +123,6 @@ class StudyConfig:
         ):
             if unknown := names - set(known):
                 raise ValueError(f"{what} names {sorted(unknown)}; there are {', '.join(known)}")
-
-    @property
-    def weights(self) -> Path:
-        """The enhancer's file."""
-        return self.enhancer / ENHANCER if self.enhancer.is_dir() else self.enhancer
 
 
 def make_variant(name: str, given: VariantConfig | dict[str, Any]) -> VariantConfig:

@@ -46,7 +46,7 @@ def draw(study: Study) -> None:
     about = {
         "name": config.name,
         "env": asdict(config.env) | {"root": None},
-        "enhancer": config.weights.parent.name if config.enhancer.is_dir() else config.enhancer.name,
+        "enhancer": config.enhancer.name,
         "total_timesteps": config.total_timesteps,
         "agent": config.agent,
         "policy": config.policy,

@@ -14,6 +14,7 @@ import yaml
 from agents.evaluation import device_in_words, measure_split
 from agents.records import git_commit, save_images
 from agents.records.files import write_atomically
+from agents.runs import CONFIGURATION, read_config
 from agents.scripted import CoreAgent, CoverageGreedy, GreedyOracle, RandomPatch, RasterScan
 from agents.study.configuration import SCRIPTED, StudyConfig
 from agents.study.curves import CurveFile, CurveRow, Mode
@@ -72,7 +73,7 @@ class Study:
         ]
         for name in dict(open_pairs):
             make_learner(world, name, self.config.seeds[0])  # refuses what would fail after hours
-        write_atomically(self.folder / "config.yaml", self._resolved)
+        write_atomically(self.folder / CONFIGURATION, self._resolved)
         if open_pairs or not (self.folder / _MEASURED).is_file():
             about = {
                 "processor": device_in_words(world.core.device),
@@ -154,9 +155,9 @@ class Study:
 
         Seeds, variants and what is only drawn may be added or changed; variants may not change.
         """
-        now, path = yaml.safe_load(resolved), self.folder / "config.yaml"
+        now, path = yaml.safe_load(resolved), self.folder / CONFIGURATION
         if path.is_file():
-            before = yaml.safe_load(path.read_text())
+            before = read_config(self.folder)
             fixed = (
                 "env",
                 "enhancer",

@@ -103,13 +103,8 @@ class World:
     """Faces side by side when measuring."""
 
     def __init__(self, config: StudyConfig) -> None:
-        if not config.weights.is_file():
-            raise FileNotFoundError(
-                f"enhancer is {config.enhancer}, where there is no weight file: train one with "
-                "train_agent.py, or name another file or run folder"
-            )
         self.config, env = config, config.env
-        self.enhancer = load_enhancer(config.weights).eval()
+        self.enhancer = load_enhancer(config.enhancer).eval()
         self._plans: dict[tuple[Any, ...], tuple[list[int], int, float]] = {}
         name = str(gym.spec(env.id).kwargs["dataset"])
         self.faces = FaceSubset(

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from agents.faces import face_batch
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import PolicyAgent, Recorder, walk
-from agents.runs import ENHANCER
 from agents.scripted import CoreAgent, GreedyOracle, RandomPatch, RasterScan
 from agents.visualisation.trace import EpisodeTrace, record_traces
 from facehall_env.core import HallucinationCore
 from facehall_env.datasets import FaceDataset
-from facehall_env.enhancer import load_enhancer
+from facehall_env.enhancer import ENHANCER, load_enhancer
 from facehall_env.env import FaceHallucinationEnv
 
 SCRIPTED: Final = ("random_patch", "raster_scan", "greedy_oracle")

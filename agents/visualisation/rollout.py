@@ -11,11 +11,12 @@ import gymnasium as gym
 import numpy as np
 from tqdm.auto import tqdm
 
-from agents.configuration import make_parser, read_experiment
+from agents.configuration import experiment_of
 from agents.faces import evenly_spread
+from agents.files import agent_file
 from agents.pictures import save_png
 from agents.reinforce import RecurrentReinforce
-from agents.runs import ENHANCER
+from agents.runs import AGENT, CONFIGURATION
 from agents.visualisation.attention import attention_sheet
 from agents.visualisation.curves import save_curves
 from agents.visualisation.looking import (
@@ -34,9 +35,10 @@ from agents.visualisation.stable_baselines import (
 from agents.visualisation.strip import trace_strip
 from agents.visualisation.trace import EpisodeTrace
 from agents.visualisation.video import save_video, trace_frames
-from facehall_env import ENV_IDS, wrappers
+from facehall_env import wrappers
 from facehall_env.env import FaceHallucinationEnv
 from facehall_env.pretrained import PretrainedWeights, available_weights
+from facehall_env.registration import check_id
 
 
 @dataclass
@@ -116,9 +118,8 @@ class Rollout:
         if weights is not None:
             env_id = env_id or weights.env_id
             arguments = weights.arguments() | arguments
-        config = None if run is None else run / "config.yaml"
-        if config is not None and config.is_file():
-            trained = read_experiment(make_parser().parse_path(config)).env
+        if run is not None and (run / CONFIGURATION).is_file():
+            trained = experiment_of(run).env
             if env_id in (None, trained.id):
                 env_id = trained.id
                 known = {
@@ -141,9 +142,8 @@ class Rollout:
             arguments["root"] = self.root
         arguments = {"enhancer": "identity"} | arguments
         if self.enhancer is not None:
-            arguments["enhancer"] = _enhancer_name(self.enhancer)
-        if env_id not in ENV_IDS:
-            raise ValueError(f"env_id is {env_id!r}, but it must be one of {', '.join(ENV_IDS)}")
+            arguments["enhancer"] = self.enhancer
+        check_id("env_id", env_id)
         try:
             made = gym.make(env_id, split=self.split, disable_env_checker=True, **arguments).unwrapped
         except TypeError as error:
@@ -159,7 +159,10 @@ class Rollout:
                     f"there is no wrapper {name!r}; there are {', '.join(wrappers.__all__)} and those of "
                     "gymnasium.wrappers"
                 )
-            env = getattr(home, name)(env, **arguments)
+            try:
+                env = getattr(home, name)(env, **arguments)
+            except TypeError as error:
+                raise ValueError(f"wrapper {name} cannot be made with {dict(arguments)}: {error}") from error
         return env
 
 
@@ -252,16 +255,10 @@ def _batches(indices: Sequence[int], size: int) -> list[Sequence[int]]:
 
 
 def _agent_file(name: str) -> Path:
-    path = Path(name)
-    for file in (path, path / "agent.zip", path.with_name(path.name + ".zip")):
-        if file.is_file():
-            return file
-    raise FileNotFoundError(
-        f"agent is {name!r}, which is neither a file, nor a run folder with an agent.zip, nor one of "
-        f"{', '.join((*SCRIPTED, *available_weights()))}"
-    )
-
-
-def _enhancer_name(name: str) -> str:
-    weights = Path(name) / ENHANCER
-    return str(weights) if weights.is_file() else name
+    try:
+        return agent_file(name)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"agent is {name!r}, which is neither a file, nor a run folder with an {AGENT}, nor one of "
+            f"{', '.join((*SCRIPTED, *available_weights()))}"
+        ) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,25 +44,35 @@ def load_dataset(
         **options: Passed on to the data set's class, which documents them.
 
     Raises:
-        ValueError: If the name, the split or the data are wrong.
+        ValueError: If the name, the split, an option or the data are wrong.
         FileNotFoundError: If the data are not there.
     """
     if name == "lfw":
         from facehall_env.datasets.lfw import LFW
 
-        return LFW(root, split, **options)
+        return _opened(LFW, name, options, root, split)
     if name == "bioid":
         from facehall_env.datasets.bioid import BioID
 
-        return BioID(root, split, **options)
+        return _opened(BioID, name, options, root, split)
     if name == "folder":
         from facehall_env.datasets.folder import FolderFaces
 
-        return FolderFaces(root, split, **options)
+        return _opened(FolderFaces, name, options, root, split)
     if name == "synthetic":
         from facehall_env.datasets.synthetic import SyntheticFaces
 
         if root is not None:
             raise DatasetError("The data set 'synthetic' is drawn, not read: leave root out.")
-        return SyntheticFaces(split, **options)
+        return _opened(SyntheticFaces, name, options, split)
     raise DatasetError(f"There is no data set {name!r}; choose one of {', '.join(DATASETS)}.")
+
+
+def _opened(kind: Callable[..., FaceDataset], name: str, options: dict[str, Any], *where: Any) -> FaceDataset:
+    """A data set with these options, if it has them."""
+    known = list(inspect.signature(kind).parameters)[len(where) :]
+    if unknown := sorted(set(options) - set(known)):
+        raise DatasetError(
+            f"The data set {name!r} has no option {', '.join(unknown)}; its options are {', '.join(known)}."
+        )
+    return kind(*where, **options)

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from facehall_env.enhancer import LocalEnhancementNetwork, load_enhancer
+from facehall_env.enhancer import ENHANCER, LocalEnhancementNetwork, load_enhancer
 from facehall_env.patches import Boundary
 from facehall_env.resample import ProtocolName
 
 KIND: Final = "facehall-weights"
 CONFIG: Final = "config.json"
-ENHANCER: Final = "enhancer.safetensors"
 POLICY: Final = "policy.safetensors"
 CARD: Final = "README.md"
 FILES: Final = (CONFIG, ENHANCER, POLICY, CARD)

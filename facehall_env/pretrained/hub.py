@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from facehall_env.enhancer import LocalEnhancementNetwork
-from facehall_env.pretrained.folder import CARD, CONFIG, ENHANCER, FILES, PretrainedWeights, read_weights
+from facehall_env.enhancer import ENHANCER, LocalEnhancementNetwork
+from facehall_env.pretrained.folder import CARD, CONFIG, FILES, PretrainedWeights, read_weights
 from facehall_env.pretrained.registry import available_weights, listed
 
 Name = str | Path | PretrainedWeights

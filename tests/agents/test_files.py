@@ -208,6 +208,14 @@ def test_a_damaged_file_is_refused(agent: RecurrentReinforce, tmp_path: Path) ->
         RecurrentReinforce.load(path)
 
 
+def test_weights_that_are_not_finite_are_refused(agent: RecurrentReinforce, tmp_path: Path) -> None:
+    with torch.no_grad():
+        next(agent.policy.parameters()).fill_(float("nan"))
+    agent.save(tmp_path / "agent.zip")
+    with pytest.raises(ValueError, match=r"agent\.zip is of no use: .* has values that are not finite"):
+        RecurrentReinforce.load(tmp_path / "agent.zip")
+
+
 def rewrite(path: Path, **changes: Any) -> None:
     """Change entries of agent.json; None removes one."""
     with zipfile.ZipFile(path) as archive:

@@ -150,7 +150,7 @@ def test_best_state_on_the_validation_faces_is_kept(config: Path, tmp_path: Path
 
 def test_other_experiment_in_the_folder_is_refused(config: Path, tmp_path: Path) -> None:
     make_run(config, tmp_path / "run").train()
-    with pytest.raises(ValueError, match="another experiment: its training differ"):
+    with pytest.raises(ValueError, match=r"another experiment: training\.updates is 6 there and 7 here"):
         make_run(config, tmp_path / "run", "--training.updates", "7")
 
 

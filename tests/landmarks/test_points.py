@@ -13,6 +13,7 @@ from agents.landmarks.__main__ import main
 from agents.landmarks.measurement import error_record, landmark_table, render_page, update_landmark_records
 from agents.landmarks.sdm import SDM
 from agents.landmarks.sources import annotate, bioid_eyes, degraded
+from facehall_env.datasets.synthetic import draw_face
 from tests.datasets.samples import encode, write_files
 from tests.small import SmallFaces
 
@@ -170,6 +171,13 @@ def test_a_command_that_fails_says_why(tmp_path, capsys):
     (tmp_path / "bad.json").write_text("[{}]")
     with pytest.raises(ValueError, match="no records of landmarks"):
         update_landmark_records(tmp_path / "bad.json", [])
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for index in range(30):
+        cv2.imwrite(str(pictures / f"{index}.png"), draw_face(index))
+    words = ["train", f"--out={tmp_path / 'a'}", "--dataset=folder", f"--root={pictures}"]
+    assert main(words) == 2
+    assert "has no landmarks of its own: let dlib find them, --truth dlib" in capsys.readouterr().err
 
 
 def test_a_record_keeps_mean_median_and_failures(unseen):
