@@ -1,7 +1,7 @@
 """What each switch of the engine gains over the reference path, on one device and in one run.
 
 ``python -m benchmarks.engine`` (``--device cuda --horizon 25 --updates 25`` on a GPU; a rehearsal that takes
-a minute: ``--preset tiny --rows 4 --horizon 2 --updates 1 --rounds 1 --goals --episodes 8``).
+a minute: ``--preset tiny --rows 4 --horizon 2 --updates 1 --rounds 1 --goals --episodes 8 --output FOLDER``).
 
 Rollouts and updates of the enhancer with channels-last convolutions, ``torch.compile`` and CUDA graphs, alone
 and together, take turns with those of the reference path; so do updates whose faces are read ahead with
@@ -36,7 +36,7 @@ from agents.faces import FaceBatches, face_batch
 from agents.reinforce import RecurrentReinforce
 from agents.rollout import walk
 from agents.scripted import RandomPatch
-from benchmarks.common import interleave, ratio, write
+from benchmarks.common import at_least, claim, interleave, make_parser, ratio, usable_device
 from facehall_env.core import HallucinationCore, Precision, wait_for
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.enhancer import PRESETS, LocalEnhancementNetwork, make_enhancer
@@ -258,26 +258,28 @@ def measure_answers(
 
 def main() -> None:
     """Measure what was asked for, and write one record."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--preset", choices=[*PRESETS], default="full")
     parser.add_argument(
         "--precisions", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"]
     )
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", type=usable_device, default="cpu")
     parser.add_argument("--switches", nargs="+", choices=[*SWITCHES][1:], help="by default all there are")
-    parser.add_argument("--rows", type=int, default=32, help="faces, and patches an update")
-    parser.add_argument("--horizon", type=int, default=5)
-    parser.add_argument("--updates", type=int, default=5, help="of the enhancer, from one buffer")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rows", type=at_least(1), default=32, help="faces, and patches an update")
+    parser.add_argument("--horizon", type=at_least(1), default=5)
+    parser.add_argument("--updates", type=at_least(1), default=5, help="of the enhancer, from one buffer")
+    parser.add_argument("--rounds", type=at_least(1), default=7)
     parser.add_argument("--env", default="FaceHallucination-Synthetic-x8", help="whose faces are read")
     parser.add_argument("--root", help="where the pictures lie")
     parser.add_argument("--goals", action="store_true", help="also without a CUDA device")
-    parser.add_argument("--episodes", type=int, default=9525, help="of an epoch")
-    parser.add_argument("--calls", type=int, default=50, help="on one face")
-    parser.add_argument("--batch", type=int, default=256, help="faces in a batch")
-    parser.add_argument("--batches", type=int, default=5)
+    parser.add_argument("--episodes", type=at_least(1), default=9525, help="of an epoch")
+    parser.add_argument("--calls", type=at_least(1), default=50, help="on one face")
+    parser.add_argument("--batch", type=at_least(1), default=256, help="faces in a batch")
+    parser.add_argument("--batches", type=at_least(1), default=5)
     options = parser.parse_args()
     kind = torch.device(options.device).type
+    options.goals = options.goals or kind == "cuda"
+    record = claim(f"engine-{options.preset}-{kind}", parser, options)
     names = options.switches or [
         name for name in SWITCHES if name != REFERENCE and (kind == "cuda" or "graphs" not in name)
     ]
@@ -290,15 +292,13 @@ def main() -> None:
     values: dict[str, Any] = {
         "best_update_speedup": last[best]["update_speedup"],
         "goal": GOAL,
-        **{key: getattr(options, key) for key in ("rows", "horizon", "updates", "rounds", "env")},
         **switches,
         "prefetch": compare_prefetch(network, dataset, options),
     }
-    if options.goals or kind == "cuda":
-        values |= {key: getattr(options, key) for key in ("episodes", "calls", "batch", "batches")}
+    if options.goals:
         values["epoch"] = measure_epochs((best,), options)
         values |= {f"answers_{name}": table for name, table in measure_answers(names, options).items()}
-    write(f"engine-{options.preset}-{kind}", values, options.device)
+    record.write(values, options.device)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import resource
 import subprocess
 import sys
 
-from benchmarks.common import write
-from benchmarks.faces import vector, vector_episode
+from benchmarks.common import at_least, claim, make_parser
+from benchmarks.faces import ENHANCERS, vector, vector_episode
 
 
 def peak_of(rows: int, horizon: int, enhancer: str) -> float:
@@ -29,23 +29,23 @@ def play(rows: int, horizon: int, enhancer: str) -> None:
 
 def main() -> None:
     """Measure all sizes at both horizons."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", nargs="+", type=int, default=[32, 256, 1024])
-    parser.add_argument("--horizons", nargs=2, type=int, default=[10, 50])
-    parser.add_argument("--enhancer", default="tiny")
+    parser = make_parser(__doc__)
+    parser.add_argument("--rows", nargs="+", type=at_least(1), default=[32, 256, 1024])
+    parser.add_argument("--horizons", nargs=2, type=at_least(1), default=[10, 50])
+    parser.add_argument("--enhancer", choices=ENHANCERS, default="tiny")
     parser.add_argument("--child", nargs=2, type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         play(*options.child, options.enhancer)
         return
+    record = claim(f"face-memory-{options.enhancer}", parser, options, ("rows", "horizons", "enhancer"))
     short, long = options.horizons
     peaks = {
         rows: {horizon: round(peak_of(rows, horizon, options.enhancer)) for horizon in (short, long)}
         for rows in options.rows
     }
     few, many = min(options.rows), max(options.rows)
-    write(
-        f"face-memory-{options.enhancer}",
+    record.write(
         {
             "growth_with_steps": round(max(peak[long] / peak[short] for peak in peaks.values()), 3),
             "goal": f"growth_with_steps <= 1.05 from {short} to {long} steps",

@@ -9,9 +9,9 @@ DummyVecEnv over N single environments.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -20,14 +20,16 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from benchmarks.common import interleave, ratio, write
+from benchmarks.common import RecordFile, at_least, claim, interleave, make_parser, ratio, usable_device
 from facehall_env.core import wait_for
-from facehall_env.enhancer import EnhancerInput
+from facehall_env.enhancer import PRESETS, EnhancerInput
 from facehall_env.sb3 import FaceHallucinationVecEnv
 from facehall_env.vector import FaceHallucinationVectorEnv
 
 ENV_ID = "FaceHallucination-Synthetic-x8"
 PARTS = ("forward", "sb3", "dummy", "speed")
+ENHANCERS = ("identity", *PRESETS)
+SIZES = (1, 32, 512)  # rows whose speed is measured
 
 
 class Faces:
@@ -103,21 +105,21 @@ def forward_passes(env: FaceHallucinationVectorEnv) -> Callable[[], None]:
     return play
 
 
-def compare_forward(rows: int, rounds: int, preset: str, precision: str, device: str) -> None:
+def compare_forward(
+    record: RecordFile, rows: int, rounds: int, preset: str, precision: str, device: str
+) -> None:
     """The vector face against the forward passes of its enhancer."""
     env = vector(rows, horizon=5, enhancer=preset, precision=precision, device=device)
     seconds = interleave({"face": vector_episode(env), "forward": forward_passes(env)}, rounds)
     values = {
         "ratio": round(ratio(seconds, "face", "forward"), 3),
         "goal": "ratio <= 1.10 over the bare forward passes",
-        "rows": rows,
-        "rounds": rounds,
         "ms_per_step": round(1e3 * statistics.median(seconds["face"]) / 5, 3),
     }
-    write(f"faces-vector-{preset}-{precision}-n{rows}", values, device)
+    record.write(values, device)
 
 
-def compare_sb3(rows: int, rounds: int, device: str) -> None:
+def compare_sb3(record: RecordFile, rows: int, rounds: int, device: str) -> None:
     """Stable-Baselines3's face against the vector face, overhead alone."""
     face = FaceHallucinationVecEnv(ENV_ID, num_envs=rows, dataset=Faces(), enhancer="identity", device=device)
     env = vector(rows, enhancer="identity", device=device)
@@ -126,14 +128,14 @@ def compare_sb3(rows: int, rounds: int, device: str) -> None:
     values = {
         "ratio": round(ratio(seconds, "sb3", "vector"), 3),
         "goal": "ratio <= 1.10 over the vector face, identity as enhancer",
-        "rows": rows,
-        "rounds": rounds,
         "ms_per_step": round(1e3 * statistics.median(seconds["sb3"]) / env.core.horizon, 3),
     }
-    write(f"faces-sb3-identity-n{rows}", values, device)
+    record.write(values, device)
 
 
-def compare_dummy(rows: int, rounds: int, enhancer: str, goal: float, device: str) -> None:
+def compare_dummy(
+    record: RecordFile, rows: int, rounds: int, enhancer: str, goal: float, device: str
+) -> None:
     """The vector face against DummyVecEnv over single environments."""
     arguments = {"enhancer": enhancer, "device": device}
     faces, env = Faces(), vector(rows, **arguments)
@@ -144,15 +146,13 @@ def compare_dummy(rows: int, rounds: int, enhancer: str, goal: float, device: st
     values = {
         "speedup": round(ratio(seconds, "dummy", "vector"), 2),
         "goal": f"speedup >= {goal} over DummyVecEnv",
-        "rows": rows,
-        "rounds": rounds,
         "vector_ms_per_step": round(per_step * statistics.median(seconds["vector"]), 3),
         "dummy_ms_per_step": round(per_step * statistics.median(seconds["dummy"]), 3),
     }
-    write(f"faces-dummy-{enhancer}-n{rows}", values, device)
+    record.write(values, device)
 
 
-def measure_speed(rows: list[int], rounds: int, enhancer: str, device: str) -> None:
+def measure_speed(record: RecordFile, rows: list[int], rounds: int, enhancer: str, device: str) -> None:
     """Steps a second (rows times steps) at several N, as arrays and as tensors."""
     speed: dict[str, dict[str, float]] = {}
     for n in rows:
@@ -164,34 +164,50 @@ def measure_speed(rows: list[int], rounds: int, enhancer: str, device: str) -> N
         steps = n * pair["numpy"].core.horizon
         speed[str(n)] = {name: round(steps / statistics.median(taken)) for name, taken in seconds.items()}
         speed[str(n)]["numpy_over_tensor_time"] = round(ratio(seconds, "numpy", "tensor"), 3)
-    kind = torch.device(device).type
-    values = {"steps_per_second": max(each["tensor"] for each in speed.values()), "goal": "report"}
-    write(f"faces-speed-{enhancer}-{kind}", values | {"rounds": rounds, "by_rows": speed}, device)
+    fastest = max(each["tensor"] for each in speed.values())
+    record.write({"steps_per_second": fastest, "goal": "report", "by_rows": speed}, device)
 
 
 def main() -> None:
     """Measure what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--rows", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--preset", default="full", help="enhancer of the comparison with its forward passes")
+    parser.add_argument("--rows", type=at_least(1), default=32)
+    parser.add_argument("--rounds", type=at_least(1), default=9)
+    parser.add_argument(
+        "--preset",
+        choices=ENHANCERS,
+        default="full",
+        help="enhancer of the comparison with its forward passes",
+    )
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
-    parser.add_argument("--speed-enhancer", default="identity", help="of the steps a second at several N")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--speed-enhancer", choices=ENHANCERS, default="identity", help="of the steps a second at several N"
+    )
+    parser.add_argument("--device", type=usable_device, default="cpu")
     parser.add_argument("--large", action="store_true", help="also measure the speed of 2048 rows")
     options = parser.parse_args()
     rows, rounds, device = options.rows, options.rounds, options.device
+    shared = ("rows", "rounds", "device")
+    plan: list[Callable[[], None]] = []  # nothing is measured before every record has its place
     if "forward" in options.parts:
-        compare_forward(rows, rounds, options.preset, options.precision, device)
+        name = f"faces-vector-{options.preset}-{options.precision}-n{rows}"
+        record = claim(name, parser, options, (*shared, "preset", "precision"))
+        plan.append(partial(compare_forward, record, rows, rounds, options.preset, options.precision, device))
     if "sb3" in options.parts:
-        compare_sb3(rows, rounds, device)
+        record = claim(f"faces-sb3-identity-n{rows}", parser, options, shared)
+        plan.append(partial(compare_sb3, record, rows, rounds, device))
     if "dummy" in options.parts:
-        compare_dummy(rows, rounds, "identity", 5, device)
-        compare_dummy(rows, rounds, "tiny", 2.5, device)
+        for enhancer, goal in (("identity", 5), ("tiny", 2.5)):
+            record = claim(f"faces-dummy-{enhancer}-n{rows}", parser, options, shared)
+            plan.append(partial(compare_dummy, record, rows, rounds, enhancer, goal, device))
     if "speed" in options.parts:
-        sizes = [1, 32, 512, *([2048] if options.large else [])]
-        measure_speed(sizes, max(3, rounds // 3), options.speed_enhancer, device)
+        enhancer, sizes = options.speed_enhancer, [*SIZES, *([2048] if options.large else [])]
+        name = f"faces-speed-{enhancer}-{torch.device(device).type}"
+        record = claim(name, parser, options, ("rounds", "speed_enhancer", "device", "large"))
+        plan.append(partial(measure_speed, record, sizes, rounds, enhancer, device))
+    for measure in plan:
+        measure()
 
 
 if __name__ == "__main__":

@@ -5,24 +5,26 @@
 
 from __future__ import annotations
 
-import argparse
 import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from agents.configuration import make_parser, read_experiment
-from benchmarks.common import write
+from agents import configuration
+from benchmarks.common import claim, make_parser
 
 
 def main() -> None:
     """Run the training script for one iteration and ask the system what it took."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("config", help="of train_agent.py; whatever else is given goes to it as well")
     options, more = parser.parse_known_args()
-    config = options.config
-    experiment = read_experiment(make_parser().parse_args(["--config", config, *more]))
+    config, options.more = options.config, more
+    record = claim(f"memory-{Path(config).stem}", parser, options)
+    experiment = configuration.read_experiment(
+        configuration.make_parser().parse_args(["--config", config, *more])
+    )
     agent = experiment.agent
     steps = agent["n_faces"] * agent["n_rollouts"] * experiment.env.horizon
     short = ["--pretraining.updates", "25", "--agent.imitation_updates", "1", "--total_timesteps", str(steps)]
@@ -31,8 +33,7 @@ def main() -> None:
         command = [sys.executable, "train_agent.py", "--config", config, *more, *short, *place]
         subprocess.run(command, check=True)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
-    write(
-        f"memory-{Path(config).stem}",
+    record.write(
         {
             "peak_rss_gib": round(peak, 2),
             "goal": "peak_rss_gib < 6",

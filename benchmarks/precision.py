@@ -5,24 +5,24 @@
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from pathlib import Path
 
 import torch
 
-from benchmarks.common import interleave, ratio, write
+from benchmarks.common import at_least, claim, interleave, make_parser, ratio
 from facehall_env.core import HallucinationCore
 from facehall_env.enhancer import PRESETS, make_enhancer
 
 
 def main() -> None:
     """Time the two precisions in turns on the same batch."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--preset", choices=[*PRESETS], default="full")
-    parser.add_argument("--rows", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rows", type=at_least(1), default=32)
+    parser.add_argument("--rounds", type=at_least(1), default=9)
     options = parser.parse_args()
+    record = claim(f"precision-{options.preset}-n{options.rows}", parser, options)
     torch.manual_seed(0)
     single = HallucinationCore(enhancer=make_enhancer(options.preset))
     half = single.replica(precision="bfloat16")
@@ -34,14 +34,11 @@ def main() -> None:
             options.rounds,
         )
     cpuinfo = Path("/proc/cpuinfo")
-    write(
-        f"precision-{options.preset}-n{options.rows}",
+    record.write(
         {
             "speedup": round(ratio(seconds, "float32", "bfloat16"), 3),
             "goal": "speedup >= 1.8 where the CPU has avx512_bf16",
             "avx512_bf16": cpuinfo.is_file() and "avx512_bf16" in cpuinfo.read_text(),
-            "rows": options.rows,
-            "rounds": options.rounds,
             "float32_ms_per_patch": round(1e3 * statistics.median(seconds["float32"]) / options.rows, 3),
             "bfloat16_ms_per_patch": round(1e3 * statistics.median(seconds["bfloat16"]) / options.rows, 3),
         },

@@ -5,24 +5,24 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 import tempfile
 import time
 
-from benchmarks.common import write
+from benchmarks.common import at_least, claim, make_parser
 from facehall_env.datasets import load_dataset
 
 
 def main() -> None:
     """Time whole runs of the command, each into an empty cache."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("dataset", choices=["lfw", "bioid", "folder"])
     parser.add_argument("root")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=at_least(1), default=3)
     options = parser.parse_args()
+    record = claim(f"prepare-{options.dataset}", parser, options)
     command = [sys.executable, "-m", "facehall_env.datasets", options.dataset, options.root, "--quiet"]
     seconds = []
     for _ in range(options.rounds):
@@ -34,8 +34,7 @@ def main() -> None:
         len(load_dataset(options.dataset, root=options.root, split=split))
         for split in ("train", "val", "test")
     )
-    write(
-        f"prepare-{options.dataset}",
+    record.write(
         {
             "images_per_second": round(images / min(seconds)),
             "goal": "images_per_second >= 1500",

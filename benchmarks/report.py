@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -53,7 +54,9 @@ def _detail(benchmark: str, name: str, table: dict[str, dict[str, Any]]) -> str:
 
 def main() -> int:
     """Write the page, or with --check say whether it is up to date."""
-    if "--check" in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing: say whether it is up to date")
+    if parser.parse_args().check:
         if PAGE.read_text() == render():
             return 0
         print(f"{PAGE} is not what the records say: run python -m benchmarks.report", file=sys.stderr)

@@ -5,25 +5,25 @@
 
 from __future__ import annotations
 
-import argparse
 import statistics
 
 import torch
 
-from benchmarks.common import interleave, ratio, write
+from benchmarks.common import at_least, claim, interleave, make_parser, ratio
 from facehall_env.core import HallucinationCore
 from facehall_env.enhancer import PRESETS, EnhancerInput, make_enhancer
 
 
 def main() -> None:
     """Time rollouts against the same forward passes alone."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--preset", choices=[*PRESETS], default="full")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
-    parser.add_argument("--rows", type=int, default=32)
-    parser.add_argument("--horizon", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rows", type=at_least(1), default=32)
+    parser.add_argument("--horizon", type=at_least(1), default=5)
+    parser.add_argument("--rounds", type=at_least(1), default=7)
     options = parser.parse_args()
+    record = claim(f"rollout-{options.preset}-{options.precision}-n{options.rows}", parser, options)
     torch.manual_seed(0)
     core = HallucinationCore(
         enhancer=make_enhancer(options.preset), precision=options.precision, horizon=options.horizon
@@ -47,14 +47,10 @@ def main() -> None:
             core.enhance(inputs)
 
     seconds = interleave({"rollout": rollout, "forward": forward}, options.rounds)
-    write(
-        f"rollout-{options.preset}-{options.precision}-n{options.rows}",
+    record.write(
         {
             "ratio": round(ratio(seconds, "rollout", "forward"), 3),
             "goal": "ratio <= 1.15",
-            "rows": options.rows,
-            "horizon": options.horizon,
-            "rounds": options.rounds,
             "ms_per_patch": round(
                 1e3 * statistics.median(seconds["forward"]) / options.horizon / options.rows, 3
             ),

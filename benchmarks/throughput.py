@@ -9,7 +9,6 @@ passes and bare forward and backward passes on as many patches as the enhancer's
 
 from __future__ import annotations
 
-import argparse
 import statistics
 
 import gymnasium as gym
@@ -19,25 +18,28 @@ from stable_baselines3.common.logger import Logger
 import facehall_env  # noqa: F401 (registers the ids)
 from agents.enhancement import patch_error
 from agents.reinforce import RecurrentReinforce
-from benchmarks.common import interleave, ratio, write
+from benchmarks.common import at_least, claim, interleave, make_parser, ratio, usable_device
 from facehall_env.core import wait_for
 from facehall_env.enhancer import PRESETS, EnhancerInput, make_enhancer
 
 
 def main() -> None:
     """Time the phases in turn with the bare passes."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--preset", choices=[*PRESETS], default="full")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--policy-precision", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--rows-per-pass", type=int, default=8)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--faces", type=int, default=8)
-    parser.add_argument("--rollouts", type=int, default=4)
-    parser.add_argument("--horizon", type=int, default=25)
-    parser.add_argument("--updates", type=int, default=25, help="of the enhancer, an iteration")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows-per-pass", type=at_least(1), default=8)
+    parser.add_argument("--device", type=usable_device, default="cpu")
+    parser.add_argument("--faces", type=at_least(1), default=8)
+    parser.add_argument("--rollouts", type=at_least(1), default=4)
+    parser.add_argument("--horizon", type=at_least(1), default=25)
+    parser.add_argument("--updates", type=at_least(1), default=25, help="of the enhancer, an iteration")
+    parser.add_argument("--rounds", type=at_least(1), default=3)
     options = parser.parse_args()
+    name = f"throughput-{options.preset}-{options.precision}-{torch.device(options.device).type}"
+    name += "-policy-bfloat16" * (options.policy_precision == "bfloat16")
+    record = claim(name, parser, options)
     torch.manual_seed(0)
     env = gym.make(
         "FaceHallucination-Synthetic-x8",
@@ -105,9 +107,7 @@ def main() -> None:
     seconds = interleave({**phases, **bare}, options.rounds, warmup=1)
     seconds["iteration"] = [sum(parts) for parts in zip(*(seconds[name] for name in phases), strict=True)]
     seconds["bare"] = [sum(parts) for parts in zip(*(seconds[name] for name in bare), strict=True)]
-    write(
-        f"throughput-{options.preset}-{options.precision}-{torch.device(options.device).type}"
-        + "-policy-bfloat16" * (options.policy_precision == "bfloat16"),
+    record.write(
         {
             "iteration_of_bare": round(ratio(seconds, "bare", "iteration"), 3),
             "rollout_of_bare": round(ratio(seconds, "bare_forward", "rollout"), 3),
@@ -117,12 +117,8 @@ def main() -> None:
                 for name in (*phases, "iteration", *bare, "bare")
             },
             "rows": rows,
-            "rows_per_pass": options.rows_per_pass,
-            "policy_precision": options.policy_precision,
-            "horizon": options.horizon,
             "enhancer_updates": len(batches),
             "enhancer_batch_size": size,
-            "rounds": options.rounds,
         },
         device=options.device,
     )
