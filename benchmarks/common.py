@@ -112,6 +112,7 @@ def claim(
     """The file for what is going to be measured, unless a record of other settings lies there.
 
     To be called before anything is measured: it may take an hour, and a rehearsal is no reason to lose it.
+    From then on cuDNN computes as in training, see `fix_cudnn`.
 
     Args:
         name: Of the record.
@@ -123,6 +124,7 @@ def claim(
     Raises:
         SystemExit: If there is such a record, or no folder can be made for it; the parser says so.
     """
+    fix_cudnn()
     names = settings or [key for key in vars(options) if key not in _PLACE]
     record = RecordFile(options.output / f"{name}.json", {key: getattr(options, key) for key in names})
     try:
@@ -143,6 +145,16 @@ def claim(
             "with --output, or remove the file if it is to be replaced"
         )
     return record
+
+
+def fix_cudnn() -> None:
+    """Compute on CUDA devices in one setting from the first measurement on.
+
+    Building an agent makes cuDNN deterministic (Stable-Baselines3's seeding), so what is measured before is
+    to be so too; and what records call float32 shall not be TF32, as in evaluate.py.
+    """
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def _settings(record: dict[str, Any], parser: argparse.ArgumentParser) -> dict[str, Any]:

@@ -43,7 +43,6 @@ def tables(measured: dict[str, dict[str, Any]]) -> dict[str, dict[str, dict[str,
 
 def main() -> None:
     """Measure one method after the other, and write one record."""
-    torch.backends.cudnn.allow_tf32 = False  # as evaluate.py does, or float32 would be TF32 on CUDA devices
     parser = make_parser(__doc__)
     parser.add_argument("--device", type=usable_device, default="cpu")
     parser.add_argument("--scale", type=at_least(1), default=8)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import benchmarks
 from benchmarks import common, engine, faces, latency, report, rollout, throughput
@@ -162,6 +163,14 @@ def test_a_record_is_replaced_by_one_of_the_same_settings_only(
         run(rollout, f"{ROLLOUT} --rounds 2", tmp_path, monkeypatch)
     assert path.read_text() == measured
     assert run(rollout, f"{ROLLOUT} --rounds 2", tmp_path / "elsewhere", monkeypatch)["ratio"] > 0
+
+
+def test_everything_is_measured_as_training_computes(tmp_path: Path) -> None:
+    parser = common.make_parser("")
+    with torch.backends.cudnn.flags(deterministic=False, benchmark=True, allow_tf32=True):
+        common.claim("some", parser, parser.parse_args(["--output", str(tmp_path)]))
+        flags = torch.backends.cudnn
+        assert (flags.deterministic, flags.benchmark, flags.allow_tf32) == (True, False, False)
 
 
 def test_a_place_that_is_no_folder_is_refused(
