@@ -187,6 +187,12 @@ class CoreAlgorithm(BaseAlgorithm):
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         """As in Stable-Baselines3, but pictures keep their channels last: the agent reads the core."""
+        if isinstance(env, gym.vector.VectorEnv):
+            raise ValueError(
+                "this agent takes one environment, gym.make(id), as it runs as many episodes side by side as "
+                "n_faces and n_rollouts say; or facehall_env.sb3.FaceHallucinationVecEnv(id, num_envs), but "
+                "not Gymnasium's vector environments"
+            )
         wrapped = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
         return wrapped.venv if isinstance(wrapped, VecTransposeImage) else wrapped
 

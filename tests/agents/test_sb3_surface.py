@@ -275,6 +275,10 @@ def test_an_environment_that_does_not_fit_changes_nothing() -> None:
 def test_foreign_environments_and_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"FaceHallucination environment.*RecurrentPPO"):
         RecurrentReinforce("RecurrentPolicy", gym.make("CartPole-v1"))
+    with pytest.raises(ValueError, match=r"takes one environment, gym\.make.* or .*FaceHallucinationVecEnv"):
+        RecurrentReinforce(
+            "RecurrentPolicy", gym.make_vec("FaceHallucination-Synthetic-x4", 2, "vector_entry_point")
+        )
     with pytest.raises(ValueError, match="needs an environment; only load"):
         RecurrentReinforce("RecurrentPolicy")
     with pytest.raises(ValueError, match="MlpPolicy"):
