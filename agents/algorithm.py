@@ -292,7 +292,7 @@ class CoreAlgorithm(BaseAlgorithm):
         """Read an agent.
 
         Args:
-            path: What `save` wrote; ``.zip`` may be left out.
+            path: What `save` wrote, whose ``.zip`` may be left out; or the run folder that it lies in.
             env: To go on learning. Its enhancer takes the saved weights; an environment without one, or
                 with the one that it has by default, is given the saved network. Without an environment the
                 agent can predict, and be given one by `set_env`.

@@ -69,7 +69,8 @@ class NetworkConfig:
 
     Attributes:
         preset: ``paper``, ``full``, ``half`` or ``tiny``.
-        weights: A file to start from instead of random weights; then the preset is the file's, and the prior.
+        weights: A file or run folder to start from instead of random weights; then the preset is the file's,
+            and the prior.
         prior: A run folder or weight file of method ``edsr``, whose picture the network then reads and adds
             its residual to; None for none (the paper).
         extra_inputs: What the network sees beyond the paper; None leaves it to the preset.
@@ -179,8 +180,8 @@ class Experiment:
         total_timesteps: Environment steps of the agent's learning; 0 only trains the enhancer.
         run: Where and how often to write.
         name: Of the method in records, a key of `agents.ablations.VARIANTS`.
-        start_from: An agent file whose policy and enhancer the run starts from; both must have the shapes
-            that are configured here.
+        start_from: An agent file, or the run folder of one, whose policy and enhancer the run starts from;
+            both must have the shapes that are configured here.
     """
 
     env: EnvironmentConfig
@@ -239,7 +240,7 @@ def make_parser() -> ArgumentParser:
         "--start_from",
         type=Path | None,
         default=None,
-        help="an agent file whose policy and enhancer to start from",
+        help="an agent file or run folder whose policy and enhancer to start from",
     )
     parser.add_class_arguments(RunConfig, "run")
     return parser

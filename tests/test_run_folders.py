@@ -1,5 +1,6 @@
 """What is refused of run folders, and what they may be named for."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -59,6 +60,17 @@ def test_a_folder_in_which_another_process_trains_is_left_alone(config: Path, tm
         other.kill()
     make_run(config, folder, *LEARNING_NOTHING).train()  # the lock went with the process
     assert (folder / "budget.json").is_file()
+
+
+def test_a_file_system_without_locks_is_trained_on(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    make_run(config, tmp_path / "run", *LEARNING_NOTHING).train()
+    assert (tmp_path / "run" / "budget.json").is_file()
 
 
 def test_measuring_does_not_wait_for_whoever_trains(untrained: Path) -> None:

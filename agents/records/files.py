@@ -1,16 +1,21 @@
 """Files of records: read whole, checked, written at once."""
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from agents.records.record import Record, RecordError
 
 if sys.platform != "win32":
     import fcntl
+
+_NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What file systems without locks say, as some of clusters are."""
 
 
 def load_records(path: str | Path) -> list[Record]:
@@ -158,7 +163,7 @@ def write_atomically(path: str | Path, text: str) -> None:
 def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold the lock of a file or folder, which the system drops with the process: no stale lock can remain.
 
-    On Windows nothing is locked.
+    On Windows, and on file systems that have no locks, nothing is locked.
 
     Args:
         path: What must be there.
@@ -172,7 +177,11 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         return
     handle = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
         yield
     finally:
         os.close(handle)
