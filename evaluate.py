@@ -265,7 +265,7 @@ def rollout(
         fps: Frames a second of the videos.
         progress_bar: Show one.
     """
-    refuse_several("evaluate.py rollout")
+    refuse_several("rollout")
     watched = Rollout(agent, env_id, split, root, enhancer, deterministic, seed, env or {}, wrappers or {})
     traces = draw_rollout(
         watched,
@@ -302,7 +302,7 @@ def table3(**options: Any) -> None:
 
 def table4(**options: Any) -> None:
     """Table 4 of the paper, the time for one face: times what was not timed on this device, row by row."""
-    refuse_several("evaluate.py table4")
+    refuse_several("table4")
     request = LatencyRequest(**options)
     print(make_latency_table(request))
     print(f"tables: {request.folder / 'table4'}.md, .tex")
@@ -319,7 +319,7 @@ def figure5(**options: Any) -> None:
 
 
 def _print_figure(request: FigureRequest) -> None:
-    refuse_several(f"evaluate.py {request.table}")
+    refuse_several(request.table)
     pictures, missing = draw_figure(request)
     for path in pictures:
         print(f"picture: {path}")
@@ -327,7 +327,7 @@ def _print_figure(request: FigureRequest) -> None:
 
 
 def _print_table(request: Request) -> None:
-    refuse_several(f"evaluate.py {request.table}")
+    refuse_several(request.table)
     print(reproduce(request).markdown())
     print(f"tables: {request.folder / request.table}.md, .tex")
 

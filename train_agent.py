@@ -7,6 +7,7 @@ import sys
 from agents.configuration import make_parser, read_experiment
 from agents.distributed import end, join, leave
 from agents.divergence import DivergenceError
+from agents.runs import AGENT
 from agents.training import TrainingRun
 
 
@@ -28,7 +29,7 @@ def main() -> int:
         leave()
     if not ranks.first:
         return 0
-    print(f"the agent is in {run.folder / 'agent.zip'}; measure it with:")
+    print(f"the agent is in {run.folder / AGENT}; measure it with:")
     print(f"python evaluate.py measure --run {run.folder}")
     return 0
 

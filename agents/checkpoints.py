@@ -79,7 +79,7 @@ class CheckpointFolder:
             ValueError: If the file cannot be read; the message names it.
         """
         paths = self.paths()
-        return (paths[-1], self._read(paths[-1])) if paths else None
+        return (paths[-1], self._read(paths[-1], "go on from the checkpoint before it")) if paths else None
 
     def write_best(self, state: dict[str, Any]) -> None:
         """Replace the best checkpoint."""
@@ -93,14 +93,14 @@ class CheckpointFolder:
             ValueError: If the file cannot be read; the message names it.
         """
         path = self.folder / self.BEST
-        return self._read(path) if path.is_file() else None
+        return self._read(path, "make the last state the result") if path.is_file() else None
 
     @staticmethod
-    def _read(path: Path) -> dict[str, Any]:
+    def _read(path: Path, without: str) -> dict[str, Any]:
         try:
             return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True))
+        except (OSError, MemoryError):  # the file may be in order
+            raise
         except Exception as error:
             # PyTorch's own words advise to read it with pickle's powers, and here it is only damaged
-            raise ValueError(
-                f"{path} is damaged or no checkpoint; delete it to go on from the checkpoint before it"
-            ) from error
+            raise ValueError(f"{path} is damaged or no checkpoint; delete it to {without}") from error

@@ -153,8 +153,7 @@ def join() -> Ranks:
     Accelerators talk by their own backend (NCCL on CUDA) and each process takes the one of its local rank, if
     there is one for each; CPUs, and what is counted on the CPU beside an accelerator, talk by Gloo.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    if _processes() == 1:
         return ALONE
     if not dist.is_initialized():
         own = _own_accelerators()
@@ -168,16 +167,21 @@ def refuse_several(what: str) -> None:
     """Refuse to do in every process of ``torchrun`` what one process does.
 
     Args:
-        what: The command, as the message names it.
+        what: What is not shared, as the message names it.
 
     Raises:
         ValueError: If there are several processes.
     """
-    if (size := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+    if (size := _processes()) > 1:
         raise ValueError(
-            f"{what} runs in one process, but torchrun started {size}, which would all do the same work: "
-            "start it with python"
+            f"{what} runs in one process, but WORLD_SIZE says that there are {size}, which would all do the "
+            "same work: start it with python and not with torchrun, or unset WORLD_SIZE"
         )
+
+
+def _processes() -> int:
+    """How many processes ``torchrun`` has started."""
+    return int(os.environ.get("WORLD_SIZE") or "1")
 
 
 def _own_accelerators() -> bool:
@@ -203,7 +207,7 @@ def end(code: int) -> NoReturn:
     One of several ends at once: while Python is torn down, threads of PyTorch's may abort a process that has
     done its work, and torchrun would end the others for it.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if _processes() > 1:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

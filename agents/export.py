@@ -118,7 +118,7 @@ def export_run(
     experiment = _read_run(run)
     agent = RecurrentReinforce.load(run / AGENT, device="cpu")
     if not isinstance(agent.enhancer, LocalEnhancementNetwork):
-        raise ValueError(f"{run / 'agent.zip'} holds no enhancer of ours, so there is nothing to export")
+        raise ValueError(f"{run / AGENT} holds no enhancer of ours, so there is nothing to export")
     digest = weights_digest(agent.policy, agent.enhancer)
     measured = _records_of(run, experiment, records or run / "records.json", digest)
     weights = _weights(name, experiment, agent)

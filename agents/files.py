@@ -240,7 +240,7 @@ def agent_file(path: str | Path) -> Path:
         FileNotFoundError: If it stands for none.
     """
     path = Path(path)
-    for file in (path, path / AGENT, path.with_name(path.name + ".zip")):
+    for file in (path, Path(f"{path}.zip"), path / AGENT):
         if file.is_file():
             return file
     where = f"no {AGENT} in {path}, so no finished run" if path.is_dir() else f"no agent file {path}"

@@ -24,9 +24,10 @@ BUDGET: Final = "budget.json"
 """What a run has cost; written last, so a folder that has it is that of a finished run."""
 CONFIGURATION: Final = "config.yaml"
 """The whole configuration of a run, defaults and all."""
+COMMANDS: Final = "commands.txt"
+"""Every command that trained in the folder; locked by the one that does."""
 _SEED: Final = "run.seed"
 _SHOWN: Final = 4
-_ANEW: Final = "delete the folder and train anew, or put the file back"
 
 
 def run_name(folder: Path) -> str:
@@ -48,21 +49,19 @@ def check_run_name(folder: Path) -> None:
 
 
 @contextmanager
-def open_folder(folder: Path, resolved: str) -> Iterator[Logger]:
-    """Have a run folder to oneself: write down what is run, by what, and start the logs.
+def hold_folder(folder: Path, resolved: str, free: Collection[str]) -> Iterator[None]:
+    """Have a run folder to oneself, for the experiment that it is about.
 
     Args:
         folder: The run folder; made if need be.
         resolved: The whole configuration as YAML.
-
-    Yields:
-        Logs to CSV and TensorBoard.
+        free: As for `check_same`, which is asked again: another process may have trained there since.
 
     Raises:
-        ValueError: If the folder cannot be made or written to, or another process trains in it; nothing was
-            changed in it.
+        ValueError: If the folder cannot be made, another process trains in it, or it holds another
+            experiment; nothing was changed in it.
     """
-    commands = folder / "commands.txt"  # never replaced, so that there is one to lock
+    commands = folder / COMMANDS  # never replaced, so that there is one to lock
     try:
         folder.mkdir(parents=True, exist_ok=True)
         commands.touch()
@@ -75,18 +74,40 @@ def open_folder(folder: Path, resolved: str) -> Iterator[Logger]:
             raise ValueError(
                 f"another process trains in {folder}: wait until it has ended, or choose another --run.folder"
             ) from error
+        check_same(folder, resolved, free)
+        yield
+
+
+@contextmanager
+def open_folder(folder: Path, resolved: str) -> Iterator[Logger]:
+    """Write down in a folder that is held what is run, by what, and start the logs.
+
+    Args:
+        folder: The run folder.
+        resolved: The whole configuration as YAML.
+
+    Yields:
+        Logs to CSV and TensorBoard.
+
+    Raises:
+        ValueError: If something cannot be written.
+    """
+    try:
         write_atomically(folder / CONFIGURATION, resolved)
-        with commands.open("a") as file:
+        with (folder / COMMANDS).open("a") as file:
             file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {git_commit()} {command()}\n")
         write_atomically(folder / "versions.json", json.dumps(package_versions(), indent=2))
         # The CSV writer starts its file anew, so a run that goes on writes progress-2.csv and so on
         earlier = len(list(folder.glob("progress*.csv")))
         suffix = f"-{earlier + 1}" if earlier else ""
-        logger = Logger(
-            str(folder), [make_output_format(kind, str(folder), suffix) for kind in ("csv", "tensorboard")]
-        )
-        stack.callback(logger.close)
+        formats = [make_output_format(kind, str(folder), suffix) for kind in ("csv", "tensorboard")]
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be written ({error}): choose another --run.folder") from error
+    logger = Logger(str(folder), formats)
+    try:
         yield logger
+    finally:
+        logger.close()
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -96,14 +117,25 @@ def read_config(folder: Path) -> dict[str, Any]:
         FileNotFoundError: If there is none.
         ValueError: If it is no configuration; the message names the file.
     """
-    path = folder / CONFIGURATION
+    try:
+        return read_yaml(folder / CONFIGURATION)
+    except ValueError as error:
+        raise ValueError(f"{error}: delete the folder and train anew, or put the file back") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A configuration file, not checked any further.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it holds something else; the message names the file.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"{path} is no YAML ({said}): {_ANEW}") from error
+        raise ValueError(f"{path} is no YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{path} is empty or no configuration: {_ANEW}")
+        raise ValueError(f"{path} is empty or no configuration")
     return values
 
 

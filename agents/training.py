@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from agents.enhancement import EnhancerTrainer, EnhancerUpdate, Pretraining
 from agents.faces import FaceBatches
 from agents.records.files import write_atomically
 from agents.reinforce import RecurrentReinforce
-from agents.runs import AGENT, BUDGET, check_same, open_folder, read_config
+from agents.runs import AGENT, BUDGET, CONFIGURATION, check_same, hold_folder, open_folder, read_config
 from agents.state import check_weights
 from facehall_env.datasets import load_dataset
 from facehall_env.enhancer import ENHANCER, Enhancer, LocalEnhancementNetwork, load_enhancer, make_enhancer
@@ -61,7 +61,6 @@ class TrainingRun:
         self._resolved = resolved
         self.logger: Logger
         check_same(self.folder, resolved, self.MAY_CHANGE)
-        self._check_steps()
         torch.manual_seed(experiment.run.seed)
         self.env = make_environment(experiment, "train")
         self.task = self.env.task
@@ -89,17 +88,6 @@ class TrainingRun:
         self.validation = self._make_validation()
         self.best: float | None = None
         self.last_good: Path | None = None
-
-    def _check_steps(self) -> None:
-        """Refuse fewer steps than a finished run has learned: it would only say that it had learned less."""
-        if not (self.folder / BUDGET).is_file():
-            return
-        before, now = read_config(self.folder)["total_timesteps"], self.experiment.total_timesteps
-        if now < before:
-            raise ValueError(
-                f"total_timesteps is {now:,}, but the run in {self.folder} has ended after {before:,}: say "
-                "as many or more, or choose another --run.folder"
-            )
 
     def _make_pretraining(self) -> tuple[Pretraining | None, EnhancerTrainer | None]:
         settings, run = self.experiment.pretraining, self.experiment.run
@@ -174,21 +162,20 @@ class TrainingRun:
             DivergenceError: If learning came apart; the last checkpoint was good.
         """
         self.ranks.wait()  # all have looked at the folder before the first one writes to it
-        with self._opened() as self.logger:
-            self.agent.set_logger(self.logger)
+        with ExitStack() as stack:
+            if self.ranks.first:
+                stack.enter_context(hold_folder(self.folder, self._resolved, self.MAY_CHANGE))
             self._resume()
+            self.logger = Logger(None, [])
+            if self.ranks.first:
+                self.logger = stack.enter_context(open_folder(self.folder, self._resolved))
+            self.agent.set_logger(self.logger)
             self._pretrain()
             self._imitate()
             self._learn()
             self._finish()
             self.ranks.wait()  # nobody leaves while the first one still writes
         return self.agent
-
-    def _opened(self) -> AbstractContextManager[Logger]:
-        """The run folder and its logs; of several processes the first one has them."""
-        if self.ranks.first:
-            return open_folder(self.folder, self._resolved)
-        return nullcontext(Logger(None, []))
 
     # --- phases
     # -------------------------------------------------------------------------------------------------
@@ -295,7 +282,10 @@ class TrainingRun:
         verify_weights(networks, phase, self.reached, self.last_good)
 
     def _resume(self) -> None:
-        newest = self.ranks.share(self.checkpoints.read_newest() if self.ranks.first else None)
+        newest = self.checkpoints.read_newest() if self.ranks.first else None
+        if newest is not None:
+            self._check_steps(newest[1]["agent"]["num_timesteps"])
+        newest = self.ranks.share(newest)
         if newest is None:
             return
         path, state = newest
@@ -309,6 +299,20 @@ class TrainingRun:
             self.pretraining_trainer.load_learner_state(state.get("pretraining_learner", {}))
         if self.ranks.first:
             print(f"going on from {path}")
+
+    def _check_steps(self, learned: int) -> None:
+        """Refuse fewer steps than were learned, which the configuration would then deny.
+
+        The last iteration may end a little beyond what was asked for, so as many as before are fine.
+        """
+        if not (self.folder / CONFIGURATION).is_file():
+            return
+        now, before = self.experiment.total_timesteps, read_config(self.folder).get("total_timesteps")
+        if isinstance(before, int) and now < min(before, learned):
+            raise ValueError(
+                f"total_timesteps is {now:,}, but the run in {self.folder} has learned {learned:,} steps "
+                "already: say as many or more, or choose another --run.folder"
+            )
 
     def _finish(self) -> None:
         budget = self.budget()

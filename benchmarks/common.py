@@ -133,7 +133,13 @@ def claim(
         parser.error(f"--output {options.output} cannot be a folder: {error}")
     if not record.path.exists():
         return record
-    old = _settings(json.loads(record.path.read_text()), parser)
+    try:
+        old = _settings(json.loads(record.path.read_text()), parser)
+    except (OSError, ValueError, LookupError, TypeError, argparse.ArgumentError) as error:
+        parser.error(
+            f"{record.path} does not say with what settings it was measured ({error!r}): name another folder "
+            "with --output, or remove the file if it is to be replaced"
+        )
     differences = [
         f"{key} {known} there, {value} here"
         for key, value in record.settings.items()
@@ -164,6 +170,10 @@ def _settings(record: dict[str, Any], parser: argparse.ArgumentParser) -> dict[s
     """
     if "settings" in record:
         return dict(record["settings"])
-    words = shlex.split(record["command"].partition(" -m ")[2])[1:]
-    options, more = parser.parse_known_args(words)
+    _, words = record["command"].split(" -m ", 1)
+    parser.exit_on_error = False  # what is wrong there is not what this command line says
+    try:
+        options, more = parser.parse_known_args(shlex.split(words)[1:])
+    finally:
+        parser.exit_on_error = True
     return {**vars(options), "more": more}  # what benchmarks.memory passes on

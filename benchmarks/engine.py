@@ -37,6 +37,7 @@ from agents.reinforce import RecurrentReinforce
 from agents.rollout import walk
 from agents.scripted import RandomPatch
 from benchmarks.common import at_least, claim, interleave, make_parser, ratio, usable_device
+from facehall_env import ENV_IDS
 from facehall_env.core import HallucinationCore, Precision, wait_for
 from facehall_env.datasets import FaceDataset, load_dataset
 from facehall_env.enhancer import PRESETS, LocalEnhancementNetwork, make_enhancer
@@ -269,7 +270,9 @@ def main() -> None:
     parser.add_argument("--horizon", type=at_least(1), default=5)
     parser.add_argument("--updates", type=at_least(1), default=5, help="of the enhancer, from one buffer")
     parser.add_argument("--rounds", type=at_least(1), default=7)
-    parser.add_argument("--env", default="FaceHallucination-Synthetic-x8", help="whose faces are read")
+    parser.add_argument(
+        "--env", choices=[*ENV_IDS], default="FaceHallucination-Synthetic-x8", help="whose faces are read"
+    )
     parser.add_argument("--root", help="where the pictures lie")
     parser.add_argument("--goals", action="store_true", help="also without a CUDA device")
     parser.add_argument("--episodes", type=at_least(1), default=9525, help="of an epoch")

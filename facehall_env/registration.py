@@ -17,7 +17,7 @@ ENV_IDS: Final = {
 
 
 def check_id(name: str, env_id: str) -> None:
-    """Refuse what is none of these ids.
+    """Refuse what is neither one of these ids nor registered like them, with the name of a data set.
 
     Args:
         name: What the message calls it.
@@ -26,7 +26,8 @@ def check_id(name: str, env_id: str) -> None:
     Raises:
         ValueError: If it is none.
     """
-    if env_id not in ENV_IDS:
+    spec = gym.registry.get(env_id)
+    if env_id not in ENV_IDS and (spec is None or "dataset" not in spec.kwargs):
         raise ValueError(f"{name} is {env_id!r}, but it must be one of {', '.join(ENV_IDS)}")
 
 

@@ -269,7 +269,7 @@ def named_enhancer(
     weights = named_weights(name)
     if weights is not None:
         return weights.enhancer()
-    if not Path(name).exists():
+    if not str(name) or not Path(name).exists():
         raise FileNotFoundError(
             f"enhancer is {str(name)!r}, which is neither a weight file, nor a folder of weights or of a "
             f"run, nor one of pretrained, identity, {', '.join(PRESETS)}, nor the name of weights; of those "

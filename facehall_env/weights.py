@@ -55,6 +55,6 @@ def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ValueError(
-                f"{path} is of no use: {name} in it has values that are not finite, so learning had come "
-                "apart before it was written; take an earlier checkpoint, or other weights"
+                f"{path} is of no use: {name} in it has values that are not finite; take an earlier state of "
+                "that training, or other weights"
             )

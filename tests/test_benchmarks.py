@@ -165,6 +165,21 @@ def test_a_record_is_replaced_by_one_of_the_same_settings_only(
     assert run(rollout, f"{ROLLOUT} --rounds 2", tmp_path / "elsewhere", monkeypatch)["ratio"] > 0
 
 
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"benchmark": "some"}', '{"command": "some"}', '{"command": "x -m y --rounds no"}']
+)
+def test_a_record_that_says_nothing_of_its_settings_is_left_alone(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "some.json").write_text(content)
+    parser = common.make_parser("")
+    parser.add_argument("--rounds", type=common.at_least(1), default=1)
+    with pytest.raises(SystemExit, match="2"):
+        common.claim("some", parser, parser.parse_args(["--output", str(tmp_path)]))
+    assert "some.json does not say with what settings it was measured" in capsys.readouterr().err
+    assert (tmp_path / "some.json").read_text() == content
+
+
 def test_everything_is_measured_as_training_computes(tmp_path: Path) -> None:
     parser = common.make_parser("")
     with torch.backends.cudnn.flags(deterministic=False, benchmark=True, allow_tf32=True):

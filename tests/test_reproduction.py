@@ -589,6 +589,7 @@ def test_a_table_of_times_goes_on_where_it_was(tmp_path: Path) -> None:
         LatencyRequest(calls=2)
     (tmp_path / "latency" / "other.json").write_text('[{"method": "srcnn"}]')
     other = tmp_path / "latency" / "other.json"
+    (tmp_path / "latency" / "benchmark.json").write_text('{"precision": "float32"}')
     assert read_latencies([tmp_path / "latency"]) == times  # folders hold other records too
     with pytest.raises(ValueError, match="holds no times of methods"):
         read_latencies([other])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -17,7 +18,7 @@ from agents.baselines.__main__ import main as train_baseline
 from agents.configuration import experiment_of
 from agents.measurement import Measurement
 from agents.reinforce import RecurrentReinforce
-from agents.runs import check_same, open_folder
+from agents.runs import check_same, hold_folder
 from facehall_env.enhancer import load_enhancer
 from tests.small_run import SMALL, make_run
 
@@ -46,13 +47,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_folder_in_which_another_process_trains_is_left_alone(config: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    held = "import sys; from pathlib import Path; from agents.runs import open_folder\n"
-    held += "with open_folder(Path(sys.argv[1]), 'name: held'): print('held', flush=True); sys.stdin.read()"
+    held = "import sys; from pathlib import Path; from agents.runs import hold_folder\n"
+    held += (
+        "with hold_folder(Path(sys.argv[1]), 'name: held', ()): print('held', flush=True); sys.stdin.read()"
+    )
     command = [sys.executable, "-c", held, str(folder)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        (folder / "config.yaml").unlink()  # as if it had only begun
         before = contents(folder)
         with pytest.raises(ValueError, match=r"another process trains in .*run: wait .*--run\.folder"):
             make_run(config, folder).train()
@@ -74,7 +76,7 @@ def test_a_file_system_without_locks_is_trained_on(
 
 
 def test_measuring_does_not_wait_for_whoever_trains(untrained: Path) -> None:
-    with open_folder(untrained, (untrained / "config.yaml").read_text()):
+    with hold_folder(untrained, (untrained / "config.yaml").read_text(), ()):
         Measurement(untrained).measure("aligned", ("bicubic",), progress_bar=False)
     assert (untrained / "records.json").is_file()
 
@@ -115,15 +117,47 @@ def test_a_broken_configuration_is_named(
     assert (untrained / "config.yaml").read_text() == text
 
 
+SHORT = ("--pretraining.updates", "0", "--run.validation_faces", "0", "--agent.imitation_updates", "0")
+
+
 def test_fewer_steps_than_were_learned_are_refused(config: Path, tmp_path: Path) -> None:
-    more = ("--pretraining.updates", "0", "--run.validation_faces", "0", "--agent.imitation_updates", "0")
-    make_run(config, tmp_path / "run", *more, "--total_timesteps", "12").train()
-    before = (tmp_path / "run" / "config.yaml").read_text()
-    with pytest.raises(ValueError, match=r"total_timesteps is 6, but the run in .*run has ended after 12"):
-        make_run(config, tmp_path / "run", *more, "--total_timesteps", "6")
+    folder = tmp_path / "run"
+    make_run(config, folder, *SHORT, "--total_timesteps", "15").train()  # an iteration takes 12
+    make_run(config, folder, *SHORT, "--total_timesteps", "15").train()
+    before = (folder / "config.yaml").read_text()
+    fewer = make_run(config, folder, *SHORT, "--total_timesteps", "6")
+    with pytest.raises(ValueError, match=r"total_timesteps is 6, but the run in .*run has learned 24 steps"):
+        fewer.train()
     with pytest.raises(ValueError, match="total_timesteps is -1"):
-        make_run(config, tmp_path / "run", *more, "--total_timesteps", "-1")
-    assert (tmp_path / "run" / "config.yaml").read_text() == before
+        make_run(config, folder, *SHORT, "--total_timesteps", "-1")
+    assert (folder / "config.yaml").read_text() == before
+
+
+def test_an_extension_that_was_cut_off_may_be_shortened(
+    config: Path, tmp_path: Path, killed_after: Any
+) -> None:
+    make_run(config, tmp_path / "run", *SHORT, "--total_timesteps", "12").train()
+    with killed_after(1):
+        make_run(config, tmp_path / "run", *SHORT, "--total_timesteps", "1200").train()
+    make_run(config, tmp_path / "run", *SHORT, "--total_timesteps", "36").train()
+    assert json.loads((tmp_path / "run" / "budget.json").read_text())["reinforcement_episodes"] == 12
+
+
+def test_what_another_process_has_trained_meanwhile_is_not_overwritten(config: Path, tmp_path: Path) -> None:
+    waiting = make_run(config, tmp_path / "run", *LEARNING_NOTHING, "--agent.learning_rate", "0.5")
+    make_run(config, tmp_path / "run", *LEARNING_NOTHING).train()
+    before = contents(tmp_path / "run")
+    with pytest.raises(
+        ValueError, match=r"another experiment: agent\.learning_rate is 0\.0003 there and 0\.5"
+    ):
+        waiting.train()
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_file_that_cannot_be_written_is_named(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "run" / "versions.json").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"run cannot be written \(.*versions\.json.*\): choose another"):
+        make_run(config, tmp_path / "run", *LEARNING_NOTHING).train()
 
 
 def test_a_run_folder_stands_for_what_is_in_it(untrained: Path, config: Path, tmp_path: Path) -> None:
@@ -136,6 +170,27 @@ def test_a_run_folder_stands_for_what_is_in_it(untrained: Path, config: Path, tm
     assert weights.budget()["start_from"] == going_on.budget()["start_from"] == "untrained"
     for network in (env.unwrapped.core.enhancer, agent.enhancer, weights.enhancer, going_on.enhancer):
         assert all(torch.equal(value, wanted[name]) for name, value in network.state_dict().items())
+
+
+def test_a_run_folder_is_found_from_inside_and_gives_way_to_a_file(
+    untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = RecurrentReinforce.load(untrained)
+    saved.num_timesteps = 777
+    saved.save(untrained)  # untrained.zip, beside the folder
+    assert RecurrentReinforce.load(untrained).num_timesteps == 777
+    monkeypatch.chdir(untrained)
+    assert RecurrentReinforce.load(".").num_timesteps == 0
+
+
+def test_environments_of_ones_own_are_trained_in(config: Path, tmp_path: Path) -> None:
+    kwargs = {"dataset": "synthetic", "scale": 4}
+    gym.register("Mine-x4", "facehall_env.env:FaceHallucinationEnv", kwargs=kwargs)
+    try:
+        run = make_run(config, tmp_path / "run", *LEARNING_NOTHING, "--env.id", "Mine-x4")
+        assert run.task.core.scale == 4
+    finally:
+        del gym.registry["Mine-x4"]
 
 
 def test_a_folder_without_a_finished_run_is_named(tmp_path: Path) -> None:
@@ -225,7 +280,7 @@ def test_what_runs_in_one_process_is_not_done_by_several(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert start() == 2
-    assert "runs in one process, but torchrun started 2" in capsys.readouterr().err
+    assert "runs in one process, but WORLD_SIZE says that there are 2" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

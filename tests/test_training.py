@@ -301,6 +301,18 @@ def test_cut_off_checkpoint_is_named(config: Path, tmp_path: Path) -> None:
     assert "weights_only" not in str(refused.value)  # PyTorch's advice would run what is in the file
 
 
+def test_a_checkpoint_that_cannot_be_opened_is_not_called_damaged(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("not yours")
+
+    make_run(config, tmp_path / "run").train()
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(PermissionError, match="not yours"):
+        make_run(config, tmp_path / "run").train()
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_is_read(path: Path) -> None:
     experiment = read_experiment(make_parser().parse_args(["--config", str(path)]))

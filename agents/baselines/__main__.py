@@ -14,7 +14,7 @@ from agents.divergence import DivergenceError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, train, save; a run that was cut off goes on with the same command."""
     try:
-        refuse_several("python -m agents.baselines")
+        refuse_several("the training of a method")
         run = BaselineRun(*parse(sys.argv[1:] if arguments is None else arguments))
         run.train()
     except (ValueError, OSError, DivergenceError) as error:

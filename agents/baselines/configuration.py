@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from agents.baselines.looking import LOOKING
@@ -16,6 +15,7 @@ from agents.baselines.networks import NetworkHallucinator
 from agents.baselines.recipes import TrainingConfig
 from agents.baselines.registry import HALLUCINATORS, hallucinator_class
 from agents.configuration import RunConfig
+from agents.runs import read_yaml
 from facehall_env.resample import ProtocolName
 
 TRAINABLE: Final = tuple(name for name in HALLUCINATORS if name not in LOOKING)
@@ -132,11 +132,12 @@ def parse_file(path: Path) -> BaselineExperiment:
     Raises:
         ValueError: If it names no method, or is not one of this version; the message names the file.
     """
-    parser = make_parser(named_method(["--config", str(path)]))
-    parser.exit_on_error = False
+    read_yaml(path)
     try:
+        parser = make_parser(named_method(["--config", str(path)]))
+        parser.exit_on_error = False
         return read_experiment(parser.parse_path(path))
-    except (argparse.ArgumentError, TypeError) as error:
+    except (argparse.ArgumentError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no configuration of this version: {error}") from error
 
 
@@ -166,11 +167,7 @@ def named_method(arguments: Sequence[str]) -> str:
     for path in reversed([Path(name) for name in known.config]):
         if not path.is_file():
             raise ValueError(f"there is no configuration {path}")
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-        if isinstance(values, dict) and "method" in values:
+        if "method" in (values := read_yaml(path)):
             return str(values["method"])
     raise ValueError(f"name a method in the configuration or by --method: {', '.join(TRAINABLE)}")
 

@@ -301,9 +301,9 @@ class Hallucinator(nn.Module, ABC):
         description = read_description(path)
         if description["method"] not in cls.names():
             raise ValueError(f"{path} holds {description['method']!r}, not {' or '.join(cls.names())}")
+        tensors = read_tensors(path)
         try:
             made = cls._make(description)
-            tensors = read_tensors(path)
             made.prepare({name: tuple(tensor.shape) for name, tensor in tensors.items()})
             check_weights(made, tensors, "file")
         except (KeyError, TypeError, AttributeError, ValueError) as error:

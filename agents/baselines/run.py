@@ -22,7 +22,7 @@ from agents.checkpoints import CheckpointFolder
 from agents.divergence import LossWatch, verify_weights
 from agents.faces import evenly_spread, face_batch
 from agents.records.files import write_atomically
-from agents.runs import BUDGET, check_same, open_folder
+from agents.runs import BUDGET, check_same, hold_folder, open_folder
 from facehall_env.datasets import load_dataset
 from facehall_env.metrics import psnr
 from facehall_env.task import choose_device
@@ -115,7 +115,10 @@ class BaselineRun:
         Raises:
             DivergenceError: If learning came apart; the last checkpoint was good.
         """
-        with open_folder(self.folder, self._resolved) as self.logger:
+        with (
+            hold_folder(self.folder, self._resolved, self.MAY_CHANGE),
+            open_folder(self.folder, self._resolved) as self.logger,
+        ):
             if self.training is None:
                 self._fit()
             else:

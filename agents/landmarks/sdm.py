@@ -198,8 +198,9 @@ class SDM:
         path = Path(path)
         missing = f"there is no landmark file {path}; train one with python -m agents.landmarks"
         header = read_header(path, _KIND, missing)
+        tensors = read_tensors(path)
         try:
-            return cls.from_state(json.loads(header["config"]), read_tensors(path))
+            return cls.from_state(json.loads(header["config"]), tensors)
         except (ValueError, KeyError) as error:
             raise ValueError(f"{path} cannot be loaded: {error}") from error
 

@@ -14,8 +14,8 @@ from agents.records.record import Record, RecordError
 if sys.platform != "win32":
     import fcntl
 
-_NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What file systems without locks say, as some of clusters are."""
+_NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
+"""What file systems say that have no locks, as some of clusters, or none for folders, as NFS."""
 
 
 def load_records(path: str | Path) -> list[Record]:
@@ -175,7 +175,8 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    handle = os.open(path, os.O_RDONLY)
+    # NFS locks for writing only what is open for writing, which folders cannot be
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

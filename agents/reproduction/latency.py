@@ -200,7 +200,7 @@ def read_latencies(places: Iterable[str | Path], *, must_exist: bool = True) -> 
                 continue
             try:
                 read = json.loads(file.read_text(encoding="utf-8"))
-                if place.is_dir() and not any(PRECISIONS[0] in record for record in read):
+                if place.is_dir() and not _holds_times(read):
                     continue  # folders of results hold other records too
                 for record in read:
                     _key(record), record["parameters"], [record[name]["ms_a_face"] for name in PRECISIONS]
@@ -210,6 +210,11 @@ def read_latencies(places: Iterable[str | Path], *, must_exist: bool = True) -> 
         if must_exist and len(records) == there:
             raise FileNotFoundError(f"there are no times at {place}; evaluate.py table4 writes them")
     return records
+
+
+def _holds_times(read: Any) -> bool:
+    """Whether a file's content looks like times, whole or broken."""
+    return isinstance(read, list) and any(isinstance(one, dict) and PRECISIONS[0] in one for one in read)
 
 
 def latency_page(

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.page:
             render_page(PAGE)
             return 0
-        refuse_several("python -m agents.study")
+        refuse_several("a study")
         study = Study(*parse(others))
         if not options.render:
             study.run(options.only)
