@@ -15,8 +15,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 _HEAD = """# Benchmarks
 
 Rendered from `results/benchmarks/` by `python -m benchmarks.report`; each record also holds the command, the
-commit and the versions. To measure with other settings than those of a record, say `--output FOLDER`. Ratios are
-medians over neighbouring runs, so that a busy machine slows both sides.
+commit and the versions. To measure with other settings than those of a record, say `--output FOLDER`.
+Ratios are medians over neighbouring runs, so that a busy machine slows both sides.
 
 | benchmark | measured | goal | device |
 | --- | --- | --- | --- |
