@@ -351,7 +351,7 @@ def test_wrong_reset_options_are_refused_and_change_nothing(options, message):
         ({"consistent": "no"}, ValueError, "consistent is 'no', but it must be True or False"),
         ({"channels_last": 1}, ValueError, "channels_last is 1, but it must be True or False"),
         ({"coverage_weight": "4"}, ValueError, "coverage_weight is '4'"),
-        ({"data_options": {"colour": "green"}}, TypeError, "colour"),
+        ({"data_options": {"colour": "green"}}, ValueError, "no option colour"),
         ({"render_mode": "hologram"}, ValueError, "render_mode is 'hologram'"),
         ({"horizn": 3}, TypeError, "horizn"),
     ],
